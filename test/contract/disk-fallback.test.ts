@@ -1,0 +1,3 @@
+import { realDiskContracts } from "./real-disks.ts";
+
+realDiskContracts("fallback");

@@ -1,0 +1,4 @@
+import { realNetwork } from "./real-worlds.ts";
+import { streamContract } from "./stream-contract.ts";
+
+streamContract("ring", () => realNetwork("ring"));
