@@ -126,6 +126,8 @@ function compile() {
     stdio: "inherit",
   });
   if (status !== 0) fail("src/ does not compile");
+  const bundled = spawnSync(process.execPath, [join(root, "scripts", "bundle-cli.mjs")], { stdio: "inherit" });
+  if (bundled.status !== 0) fail("the futago command could not be bundled");
 }
 
 for (const target of targets) {

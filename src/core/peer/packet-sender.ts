@@ -1,0 +1,254 @@
+/**
+ * Packets of the data path, sending (drbd-84 §2.4, §8): in order on the data stream, acks on the meta stream. Everything is dropped while no
+ * connection is up.
+ */
+import type { Stream } from "../ports.ts";
+import { isSyncState } from "../state/state.ts";
+import { after, type Instant, ms, NEVER, SECTOR_BYTES } from "../units.ts";
+import type { WriteAck } from "../volume/link.ts";
+import { requestFlags as flag, requestKinds as kind } from "../volume/requests.ts";
+import type { Volume } from "../volume/volume.ts";
+import { since } from "../wire/agreement.ts";
+import { dpFlags, ID_SYNCER_HALF } from "../wire/flags.ts";
+import { headerBytes } from "../wire/header.ts";
+import { barrierAck, barrierHead, blockAck, blockDesc, blockRequest, dataHead, trimHead } from "../wire/heads.ts";
+import {
+  writeBarrier,
+  writeBarrierAck,
+  writeBlockAck,
+  writeBlockDesc,
+  writeBlockRequest,
+  writeData,
+  writeEmpty,
+  writeTrim,
+} from "../wire/hot-packets.ts";
+import { packets } from "../wire/packets.ts";
+import type { ConnectionOwner } from "./connection-parts.ts";
+import { type Agreed, NOTHING_AGREED } from "./handshake.ts";
+import type { PeerVolume } from "./peer-volume.ts";
+
+/** The barrier of a closed epoch goes with the next packet, or after this. */
+const BARRIER_LINGER = ms(10);
+
+const writeAckCodes: Readonly<Record<WriteAck, number>> = {
+  P_RECV_ACK: packets.P_RECV_ACK.code,
+  P_WRITE_ACK: packets.P_WRITE_ACK.code,
+  P_RS_WRITE_ACK: packets.P_RS_WRITE_ACK.code,
+  P_NEG_ACK: packets.P_NEG_ACK.code,
+};
+
+export class PacketSender {
+  readonly #owner: ConnectionOwner;
+  readonly #peer: (volume: Volume) => PeerVolume;
+  #streams: { readonly data: Stream; readonly meta: Stream } | undefined;
+  #agreed: Agreed = NOTHING_AGREED;
+  /** When the barrier that is due goes out by itself. */
+  barrierUntil: Instant = NEVER;
+
+  constructor(owner: ConnectionOwner, peer: (volume: Volume) => PeerVolume) {
+    this.#owner = owner;
+    this.#peer = peer;
+  }
+
+  /** Bytes that wait in the data stream's send queue. */
+  get queued(): number {
+    return this.#streams?.data.queued ?? 0;
+  }
+
+  open(data: Stream, meta: Stream, agreed: Agreed): void {
+    this.#streams = { data, meta };
+    this.#agreed = agreed;
+  }
+
+  close(): void {
+    this.#streams = undefined;
+    this.#agreed = NOTHING_AGREED;
+    this.barrierUntil = NEVER;
+  }
+
+  sendWrite(id: number): void {
+    const up = this.#streams;
+    if (up === undefined) return;
+    const { requests, net } = this.#owner;
+    const volume = this.#owner.volume(requests.volume[id] ?? 0);
+    if (volume === undefined) return;
+    this.sendDueBarrier();
+    const { apv } = this.#agreed;
+    const out = up.data.out;
+    const sector = (requests.at[id] ?? 0) / SECTOR_BYTES;
+    const length = requests.length[id] ?? 0;
+    const sequence = this.#sequence(volume);
+    const flags = this.#dpFlags(id, volume);
+    const generation = requests.generation[id] ?? 0;
+    if (requests.kind[id] === kind.appWrite) {
+      const at = up.data.reserve(headerBytes(apv) + dataHead.bytes);
+      writeData(out, at, apv, packets.P_DATA.code, volume.number, length, sector, generation, id, sequence, flags);
+      requests.set(id, flag.sending);
+      up.data.sendMemory(requests.memory[id] ?? 0, length, id);
+    } else {
+      const code = requests.kind[id] === kind.appTrim ? packets.P_TRIM.code : packets.P_ZEROES.code;
+      const at = up.data.reserve(headerBytes(apv) + trimHead.bytes);
+      writeTrim(out, at, apv, code, volume.number, sector, generation, id, sequence, flags, length);
+    }
+    volume.counters.ns += length / 1024;
+    if (net.protocol === "A" && !isSyncState(volume.state.conn)) volume.app.onPeerAck(id, false);
+    if (this.#owner.log.openWrites >= net.maxEpochSize) this.closeEpoch();
+  }
+
+  #dpFlags(id: number, volume: Volume): number {
+    const { requests, net } = this.#owner;
+    const { apv } = this.#agreed;
+    if (apv < since.dpFlags) return dpFlags.RW_SYNC;
+    let flags = dpFlags.RW_SYNC as number;
+    if (requests.has(id, flag.fua)) flags |= dpFlags.FUA;
+    if (requests.kind[id] === kind.appTrim) flags |= dpFlags.DISCARD;
+    if (requests.kind[id] === kind.appZero) {
+      flags |= dpFlags.ZEROES | (requests.has(id, flag.mayUnmap) ? dpFlags.DISCARD : 0);
+    }
+    const syncing = isSyncState(volume.state.conn);
+    if (syncing) flags |= dpFlags.MAY_SET_IN_SYNC;
+    if (apv < since.ackFlags) return flags;
+    if (net.protocol === "B") flags |= dpFlags.SEND_RECEIVE_ACK;
+    if (net.protocol === "C" || syncing) flags |= dpFlags.SEND_WRITE_ACK;
+    return flags;
+  }
+
+  sendOutOfSync(volume: number, at: number, length: number): void {
+    const up = this.#streams;
+    const { apv } = this.#agreed;
+    if (up === undefined || apv < since.outOfSync) return;
+    this.sendDueBarrier();
+    const offset = up.data.reserve(headerBytes(apv) + blockDesc.bytes);
+    writeBlockDesc(up.data.out, offset, apv, packets.P_OUT_OF_SYNC.code, volume, at / SECTOR_BYTES, length);
+  }
+
+  sendReadRequest(id: number): void {
+    const { requests } = this.#owner;
+    this.#sendBlockRequest(
+      packets.P_DATA_REQUEST.code,
+      requests.volume[id] ?? 0,
+      requests.at[id] ?? 0,
+      requests.generation[id] ?? 0,
+      id,
+      requests.length[id] ?? 0,
+    );
+  }
+
+  sendResyncRequest(volume: number, at: number, length: number): void {
+    this.#sendBlockRequest(packets.P_RS_DATA_REQUEST.code, volume, at, ID_SYNCER_HALF, ID_SYNCER_HALF, length);
+  }
+
+  #sendBlockRequest(code: number, volume: number, at: number, high: number, low: number, length: number): void {
+    const up = this.#streams;
+    const { apv } = this.#agreed;
+    if (up === undefined) return;
+    this.sendDueBarrier();
+    const offset = up.data.reserve(headerBytes(apv) + blockRequest.bytes);
+    writeBlockRequest(up.data.out, offset, apv, code, volume, 0, at / SECTOR_BYTES, high, low, length);
+  }
+
+  sendUnplug(): void {
+    const up = this.#streams;
+    if (up === undefined || !this.#agreed.futago) return;
+    const { apv } = this.#agreed;
+    writeEmpty(up.data.out, up.data.reserve(headerBytes(apv)), apv, packets.P_UNPLUG_REMOTE.code, 0);
+  }
+
+  /** An application flush waits for the ack, so its barrier goes at once. */
+  closeEpoch(): void {
+    this.#owner.log.close(this.#owner.now);
+    this.sendDueBarrier();
+  }
+
+  /** The epoch ends with this turn because one of its writes was answered; its barrier goes with the next packet, or a little later. */
+  endEpoch(): void {
+    const { log, now } = this.#owner;
+    log.close(now);
+    if (log.barrierDue) this.barrierUntil = after(now, BARRIER_LINGER);
+  }
+
+  sendDueBarrier(): void {
+    this.barrierUntil = NEVER;
+    const { log } = this.#owner;
+    if (!log.barrierDue) return;
+    const number = log.barrier();
+    const up = this.#streams;
+    if (up === undefined) return;
+    const { apv } = this.#agreed;
+    const at = up.data.reserve(headerBytes(apv) + barrierHead.bytes);
+    writeBarrier(up.data.out, at, apv, number);
+  }
+
+  sendWriteAck(id: number, ack: WriteAck): void {
+    const { requests } = this.#owner;
+    this.#sendBlockAck(
+      writeAckCodes[ack],
+      requests.volume[id] ?? 0,
+      requests.at[id] ?? 0,
+      requests.peerHigh[id] ?? 0,
+      requests.peerLow[id] ?? 0,
+      requests.length[id] ?? 0,
+    );
+  }
+
+  sendReadReply(id: number, resync: boolean): void {
+    const up = this.#streams;
+    const { requests } = this.#owner;
+    const volume = this.#owner.volume(requests.volume[id] ?? 0);
+    if (up === undefined || volume === undefined) return;
+    const { apv } = this.#agreed;
+    const length = requests.length[id] ?? 0;
+    const code = resync ? packets.P_RS_DATA_REPLY.code : packets.P_DATA_REPLY.code;
+    this.sendDueBarrier();
+    const at = up.data.reserve(headerBytes(apv) + dataHead.bytes);
+    const sector = (requests.at[id] ?? 0) / SECTOR_BYTES;
+    const high = requests.peerHigh[id] ?? 0;
+    const low = requests.peerLow[id] ?? 0;
+    writeData(up.data.out, at, apv, code, volume.number, length, sector, high, low, 0, 0);
+    up.data.sendMemory(requests.memory[id] ?? 0, length, id);
+    volume.counters.ns += length / 1024;
+  }
+
+  sendNegativeReply(id: number, resync: boolean): void {
+    const { requests } = this.#owner;
+    this.#sendBlockAck(
+      resync ? packets.P_NEG_RS_DREPLY.code : packets.P_NEG_DREPLY.code,
+      requests.volume[id] ?? 0,
+      requests.at[id] ?? 0,
+      requests.peerHigh[id] ?? 0,
+      requests.peerLow[id] ?? 0,
+      requests.length[id] ?? 0,
+    );
+  }
+
+  #sendBlockAck(code: number, number: number, at: number, high: number, low: number, length: number): void {
+    const up = this.#streams;
+    const volume = this.#owner.volume(number);
+    if (up === undefined || volume === undefined) return;
+    const { apv } = this.#agreed;
+    const offset = up.meta.reserve(headerBytes(apv) + blockAck.bytes);
+    const sequence = this.#sequence(volume);
+    writeBlockAck(up.meta.out, offset, apv, code, number, at / SECTOR_BYTES, high, low, length, sequence);
+  }
+
+  #sequence(volume: Volume): number {
+    const peer = this.#peer(volume);
+    peer.packetSeq = (peer.packetSeq + 1) >>> 0;
+    return peer.packetSeq;
+  }
+
+  /** P_PING or P_PING_ACK. */
+  sendMeta(code: number): void {
+    const up = this.#streams;
+    if (up === undefined) return;
+    const { apv } = this.#agreed;
+    writeEmpty(up.meta.out, up.meta.reserve(headerBytes(apv)), apv, code, 0);
+  }
+
+  sendBarrierAck(barrier: number, writes: number): void {
+    const up = this.#streams;
+    if (up === undefined) return;
+    const { apv } = this.#agreed;
+    writeBarrierAck(up.meta.out, up.meta.reserve(headerBytes(apv) + barrierAck.bytes), apv, barrier, writes);
+  }
+}
