@@ -2,6 +2,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { type JournalDamage, type JournalRecord, readJournal } from "../engine/journal-format.ts";
 import type { ResourcePaths } from "../engine/run-paths.ts";
+import { dateOf } from "../node/clock.ts";
 import type { Session } from "./context.ts";
 import type { ExitName } from "./exit-codes.ts";
 
@@ -24,7 +25,7 @@ export function entryText(entry: Entry, json: boolean): string {
       : `# ${entry.segment} at byte ${entry.offset}: ${entry.reason}`;
   }
   const { time, kind, ...fields } = entry;
-  const when = new Date(time).toISOString();
+  const when = dateOf(time).toISOString();
   if (json) return JSON.stringify({ time: when, kind, ...fields }, jsonValue);
   const words = Object.entries(fields).map(([name, value]) => {
     const shown = typeof value === "string" && /^[\w./:>+-]+$/.test(value) ? value : JSON.stringify(value, jsonValue);

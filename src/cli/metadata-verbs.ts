@@ -22,6 +22,7 @@ import {
   type Consent,
   NO_TERMINAL,
 } from "../core/metadata/transcript.ts";
+import { dateOf } from "../node/clock.ts";
 import { lockFile } from "../node/locks.ts";
 import { openMetadataFile } from "../node/metadata-file.ts";
 import type { GivenOptions } from "./command-line.ts";
@@ -49,7 +50,7 @@ function createWithUuid(target: Target, consent: Consent, { given }: Session): C
 }
 
 const dumpHead = (target: Target, { hostname }: Session) => ({
-  when: dumpTime(new Date()),
+  when: dumpTime(dateOf()),
   host: hostname,
   commandLine: `futago dump-md (${target.name})`,
 });

@@ -3,6 +3,7 @@
  * `block drbd0: disk( Diskless -> Attaching )`. `--log json` writes the same as one JSON object per line.
  */
 import type { ConnectionName, DiskName, RoleName } from "../core/status.ts";
+import { dateOf } from "../node/clock.ts";
 
 /** The kernel's levels that DRBD uses; the number is syslog's, which journald reads from a `<6>` before the line. */
 export const logLevels = { error: 3, warning: 4, notice: 5, info: 6, debug: 7 } as const;
@@ -35,7 +36,7 @@ export function stderrLogOptions(format: LogFormat, least: LogLevel = "info"): L
     format,
     least,
     write: (line) => void process.stderr.write(line),
-    now: () => new Date(),
+    now: () => dateOf(),
     journald: process.env["JOURNAL_STREAM"] !== undefined,
   };
 }

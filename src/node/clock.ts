@@ -7,3 +7,6 @@ export const monotonicNow = (): Instant => performance.now() as Instant;
 
 /** Milliseconds since 1970, for logs and journals only. */
 export const wallClockNow = (): number => Date.now();
+
+/** The date people read, of a moment in milliseconds since 1970; of now by default. */
+export const dateOf = (at: number = wallClockNow()): Date => new Date(at);

@@ -1,0 +1,9 @@
+import test from "ava";
+import { crashRounds } from "./crash-rounds.ts";
+
+test.serial("without io_uring the same holds under SIGKILL", async (t) => {
+  t.timeout(120_000);
+  const seed = Math.floor(Math.random() * 2 ** 32);
+  await crashRounds({ rounds: 7, seed, backend: "fallback", log: (text) => t.log(text) });
+  t.pass();
+});
