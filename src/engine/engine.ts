@@ -54,7 +54,7 @@ export class Engine implements EngineControl {
   readonly #io: Io;
   readonly #listeners = new Set<ControlListener>();
   readonly #sessions = new Map<Session, Stream>();
-  readonly #nbd: Closable;
+  readonly #nbd: readonly Closable[];
   readonly #ticker: NodeJS.Timeout;
   #counted = "";
 
@@ -82,11 +82,7 @@ export class Engine implements EngineControl {
       },
     });
     mkdirSync(options.paths.run, { recursive: true, mode: 0o700 });
-    this.#nbd = io.listenUnix(
-      options.paths.nbd,
-      (stream) => this.#onClient(stream),
-      (detail) => this.#say("err", `nbd socket: ${detail}`),
-    );
+    this.#nbd = this.#listen();
     this.#ticker = setInterval(() => this.#tick(), COUNTER_INTERVAL_MS);
     this.#say("info", `engine started, ${io.backend}`);
   }
@@ -139,7 +135,7 @@ export class Engine implements EngineControl {
   async close(): Promise<void> {
     clearInterval(this.#ticker);
     this.#io.loop.run(() => {
-      this.#nbd.close();
+      for (const listener of this.#nbd) listener.close();
       for (const stream of this.#sessions.values()) stream.destroy();
     });
     await this.#options.journal.close();
@@ -232,6 +228,17 @@ export class Engine implements EngineControl {
     return { code: 105, text: `Can not open meta device. ${meta.text}` };
   }
 
+  /** The Unix socket always; TCP where `nbd { listen }` says so. */
+  #listen(): Closable[] {
+    const { paths, futago } = this.#options;
+    const onStream = (stream: Stream) => this.#onClient(stream);
+    const onError = (detail: string) => this.#say("err", `nbd: ${detail}`);
+    const tcp = futago.nbd.values.listen.map(({ address, port }) =>
+      this.#io.network.listen({ address, port }, onStream, onError),
+    );
+    return [this.#io.listenUnix(paths.nbd, onStream, onError), ...tcp];
+  }
+
   #onClient(stream: Stream): Session {
     const session = new Session(stream, this.#exports(), {
       trace: undefined,
@@ -267,7 +274,10 @@ export class Engine implements EngineControl {
     switch (event.kind) {
       case "log":
         this.#say(event.level, event.text);
-        journal.append("log", { level: event.level, text: event.text });
+        journal.append(event.text.startsWith("Split-Brain") ? "split-brain" : "log", {
+          level: event.level,
+          text: event.text,
+        });
         return;
       case "state": {
         const roleChanged = event.old.role !== event.state.role;

@@ -39,6 +39,7 @@ export class FallbackStream implements Stream, Settling, Flushing {
   #settleAsked = false;
   #flushAsked = false;
   #ended = false;
+  #peerEnded = false;
   #closing: CloseReason | undefined;
   #detail = "";
 
@@ -53,7 +54,12 @@ export class FallbackStream implements Stream, Settling, Flushing {
     this.#queue = new SendQueue(parts.arena);
     this.window = this.#receiver.window;
     this.out = parts.arena.view;
-    parts.socket.on("end", () => this.#loop.run(() => this.#close("eof", this.#receiver.describe())));
+    parts.socket.on("end", () =>
+      this.#loop.run(() => {
+        this.#peerEnded = true;
+        this.#concludeEnd();
+      }),
+    );
     parts.socket.on("error", (error) => this.#loop.run(() => this.#failed(error)));
     parts.socket.on("close", () => this.#loop.run(() => this.#finish()));
   }
@@ -124,6 +130,7 @@ export class FallbackStream implements Stream, Settling, Flushing {
     }
     if (this.#ended) this.#receiver.drain();
     this.#read(this.#closing === undefined && this.#receiver.open);
+    this.#concludeEnd();
   }
 
   flush(): void {
@@ -131,7 +138,9 @@ export class FallbackStream implements Stream, Settling, Flushing {
     if (this.#closing !== undefined) return;
     if (!this.#sending && !this.#queue.isEmpty) this.#send();
     this.#queue.spillExcess();
-    if (this.#ended && this.#queue.isEmpty) this.#socket.end();
+    if (!this.#ended || !this.#queue.isEmpty) return;
+    this.#socket.end();
+    this.#concludeEnd();
   }
 
   /** Node keeps the descriptor to itself; only Unix sockets have credentials. */
@@ -195,6 +204,12 @@ export class FallbackStream implements Stream, Settling, Flushing {
     if (this.#flushAsked) return;
     this.#flushAsked = true;
     this.#loop.flushAtEnd(this);
+  }
+
+  /** Node may tell of the end while nothing is being read: it counts when something is. What is queued leaves first if we have ended. */
+  #concludeEnd(): void {
+    if (!this.#peerEnded || !this.#receiver.open || (this.#ended && !this.#queue.isEmpty)) return;
+    this.#close("eof", this.#receiver.describe());
   }
 
   #failed(error: Error): void {

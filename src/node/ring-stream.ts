@@ -42,6 +42,7 @@ export class RingStream implements Stream, RingOwner, Settling, Flushing {
   #settleAsked = false;
   #flushAsked = false;
   #ended = false;
+  #peerEnded = false;
   #closing: CloseReason | undefined;
   #detail = "";
   #closed = false;
@@ -126,7 +127,9 @@ export class RingStream implements Stream, RingOwner, Settling, Flushing {
     }
     if (!this.#sending && !this.#queue.isEmpty) this.#send();
     this.#queue.spillExcess();
-    if (this.#ended && this.#queue.isEmpty) this.#sys.shutdownSocket(this.fd, SHUT_WRITE);
+    if (!this.#ended || !this.#queue.isEmpty) return;
+    this.#sys.shutdownSocket(this.fd, SHUT_WRITE);
+    if (this.#peerEnded) this.#close("eof", "");
   }
 
   completed(kind: number, _tag: number, _length: number, result: number): void {
@@ -135,7 +138,7 @@ export class RingStream implements Stream, RingOwner, Settling, Flushing {
   }
 
   #receive(): void {
-    if (this.#receiving) return;
+    if (this.#receiving || this.#peerEnded) return;
     if (this.#ended) this.#receiver.drain();
     if (!this.#receiver.open) return;
     this.#receiving = true;
@@ -156,6 +159,9 @@ export class RingStream implements Stream, RingOwner, Settling, Flushing {
       if (kind === INTO_SLAB) this.#receiver.received(0, result);
       else this.#receiver.received(result, 0);
       this.settle();
+    } else if (result === 0 && this.#ended && !this.#queue.isEmpty) {
+      // A client that has said good-bye shuts its sending side down, and reads the replies that are still queued.
+      this.#peerEnded = true;
     } else if (result === 0) {
       this.#close("eof", this.#receiver.describe());
     } else {

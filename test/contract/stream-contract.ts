@@ -325,6 +325,24 @@ function closingRules(rule: Rule): void {
     t.deepEqual(near.tokens, [0, 1, 2]);
   });
 
+  rule("both may end: what one has queued still leaves after the other's end has come", async (t, world) => {
+    const { near, far } = await connected(world);
+    const length = 3 * 1024 * 1024;
+    far.port(() => {
+      far.stream.expectSkip(length);
+      far.stream.end();
+    });
+    near.port(() => {
+      for (let i = 0; i < 3; i++) near.stream.sendMemory(0, 1024 * 1024, i);
+      near.stream.end();
+    });
+    await world.until(() => far.closed !== undefined && near.closed !== undefined, "both are closed");
+    t.is(far.payloads, 1);
+    t.is(far.closed?.reason, "eof");
+    t.is(near.closed?.reason, "eof");
+    t.deepEqual(near.tokens, [0, 1, 2]);
+  });
+
   rule("an end in the middle of a header says what was missing", async (t, world) => {
     const { near, far } = await connected(world);
     far.expectHeader(16);

@@ -23,7 +23,7 @@ const untouched = [1, 7, 76, 998, 2047, 2304] as const;
 
 function writeAll(node: EngineNode, fill: number): Promise<void> {
   return new Promise((resolve, reject) => {
-    let left = writes.length;
+    let left: number = writes.length;
     const opening = NbdWire.open(node.nbdSocket, "r0", {
       onReply: (_, errno) => {
         if (errno !== 0) reject(new Error(`write: errno ${errno}`));
@@ -33,7 +33,9 @@ function writeAll(node: EngineNode, fill: number): Promise<void> {
       onClosed: () => (left === 0 ? resolve() : reject(new Error("closed"))),
     });
     opening.then((wire) => {
-      writes.forEach(({ at, length }, n) => wire.send("write", n, at, length, false, Buffer.alloc(length, fill)));
+      for (const [n, { at, length }] of writes.entries()) {
+        wire.send("write", n, at, length, false, Buffer.alloc(length, fill));
+      }
     }, reject);
   });
 }
@@ -46,8 +48,8 @@ function scribble(node: EngineNode, blocks: readonly number[], fill: number): vo
   closeSync(fd);
 }
 
-const blockOf = (node: EngineNode, block: number): Buffer =>
-  Buffer.from(node.image((block + 1) * BLOCK)).subarray(block * BLOCK);
+const blockOf = (image: Buffer, block: number): Buffer => image.subarray(block * BLOCK, (block + 1) * BLOCK);
+const imageOf = (node: EngineNode, size: number): Buffer => Buffer.from(node.image(size));
 
 const receivedBy = async (node: EngineNode): Promise<number> => (await node.status()).volumes[0]?.counters.nr ?? 0;
 
@@ -74,13 +76,14 @@ async function diverge(
 
   t.deepEqual(resyncsOf(target.log).slice(known), [oosKib]);
   t.is((await receivedBy(target)) - received, oosKib, "and exactly they were sent");
-  for (const block of named) t.true(blockOf(source, block).equals(blockOf(target, block)), `block ${block}`);
-  for (const block of untouched) {
-    t.true(blockOf(target, block).equals(Buffer.alloc(BLOCK, 0xee)), `block ${block} was left alone`);
-  }
-  scribble(target, untouched, 0);
   const size = volumes[0]?.size ?? 0;
-  t.true(Buffer.from(source.image(size)).equals(Buffer.from(target.image(size))), "the copies are equal");
+  const here = imageOf(source, size);
+  const there = imageOf(target, size);
+  for (const block of named) t.true(blockOf(here, block).equals(blockOf(there, block)), `block ${block}`);
+  const scribbled = Buffer.alloc(BLOCK, 0xee);
+  for (const block of untouched) t.true(blockOf(there, block).equals(scribbled), `block ${block} was left alone`);
+  scribble(target, untouched, 0);
+  t.true(here.equals(imageOf(target, size)), "the copies are equal");
 }
 
 for (const backend of ["io_uring", "fallback"] as const) {

@@ -176,6 +176,18 @@ const scenarios: Readonly<Record<string, Scenario>> = {
     await story.pair.synced();
     await story.rest();
   },
+  "Secondary silent for longer than ping-int and ping-timeout, then there again": async (story) => {
+    const { secondary } = story;
+    await story.load(story.primary);
+    await story.client.replies(story.below(300));
+    secondary.freeze();
+    // More than is ever under way: the last of them cannot have waited for the silent one.
+    await story.client.replies(100);
+    secondary.thaw();
+    await story.client.replies(story.below(300));
+    await story.rest();
+    await story.pair.synced();
+  },
   "both killed": async (story) => {
     await story.load(story.primary);
     await story.client.replies(1 + story.below(400));

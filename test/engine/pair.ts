@@ -213,6 +213,14 @@ export class EngineNode {
     this.#child?.kill("SIGKILL");
   }
 
+  /** SIGSTOP: it keeps its connections and says nothing, until SIGCONT. */
+  freeze(): void {
+    this.#child?.kill("SIGSTOP");
+  }
+  thaw(): void {
+    this.#child?.kill("SIGCONT");
+  }
+
   /** How the process ended by itself; waits for it. */
   async ended(): Promise<number | null> {
     const child = this.#child;

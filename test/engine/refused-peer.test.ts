@@ -2,6 +2,7 @@ import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
+import { until } from "../lab/command.ts";
 import { type EngineNode, Pair, type PairOptions, port, usualNet } from "./pair.ts";
 import { CHALLENGE_BYTES, connectFrom, ScriptedPeer } from "./scripted-peer.ts";
 
@@ -21,10 +22,9 @@ async function withPair(options: Partial<PairOptions>, body: (pair: Pair) => Pro
 /** The reason stands in the log, in the journal, and in what the operator is shown. */
 async function tellsWhy(t: ExecutionContext, node: EngineNode, reason: RegExp): Promise<void> {
   t.regex(node.log, reason, `${node.name}: log`);
-  const records = await node.journal();
-  t.true(
-    records.some(({ text }) => typeof text === "string" && reason.test(text)),
-    `${node.name}: journal`,
+  // The journal is written behind the engine's back: a moment later.
+  await until(`${node.name}: journal`, async () =>
+    (await node.journal()).some(({ text }) => typeof text === "string" && reason.test(text)),
   );
   t.regex((await node.status()).reason, reason);
   t.regex((await node.futago("status", "r0")).stdout, reason, `${node.name}: status`);

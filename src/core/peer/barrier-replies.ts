@@ -102,7 +102,8 @@ export class BarrierReplies {
 
   #startFlush(): void {
     this.deadline = NEVER;
-    this.#flushesOpen = 1;
+    // What an earlier connection has begun may still be under way and cannot be told apart: then this waits for it, too.
+    this.#flushesOpen++;
     this.#flushFailed = 0;
     for (const volume of this.#resource.volumes) {
       if (!volume.needsBarrierFlush) continue;
@@ -112,7 +113,7 @@ export class BarrierReplies {
     this.onFlushed(0);
   }
 
-  /** A disk is flushed, or could not be. One that was begun for an earlier connection does not count. */
+  /** A disk is flushed, or could not be. */
   onFlushed(errno: number): void {
     this.#flushFailed = this.#flushFailed || errno;
     if (--this.#flushesOpen > 0) return;

@@ -18,6 +18,7 @@ import type { ConnectionOwner, Established, PacketValues } from "./connection-pa
 import { Establisher } from "./establish.ts";
 import { type Agreed, Handshake, NOTHING_AGREED } from "./handshake.ts";
 import { KeepAlive } from "./keep-alive.ts";
+import { LeaveTaking } from "./leave-taking.ts";
 import { PacketSender } from "./packet-sender.ts";
 import { sendProtocol, sendSizes, sendState, sendSyncParam, sendUuids } from "./parameters.ts";
 import { newPeerVolume, type PeerVolume } from "./peer-volume.ts";
@@ -77,6 +78,7 @@ export class Connection implements ReplicationLink {
   #handshake: Handshake | undefined;
   #up: Up | undefined;
   #streams: Streams | undefined;
+  readonly #leaving = new LeaveTaking();
   agreed: Agreed = NOTHING_AGREED;
   /** This node accepted the meta stream: it breaks ties (drbd-84 §1.2). */
   resolveConflicts = false;
@@ -111,6 +113,7 @@ export class Connection implements ReplicationLink {
       this.#handshake?.deadline ?? NEVER,
       this.#up?.keepAlive.deadline ?? NEVER,
       this.#retryAt,
+      this.#leaving.deadline,
       this.#barriers.deadline,
       this.#sender.barrierUntil,
       this.#checkAt,
@@ -164,6 +167,7 @@ export class Connection implements ReplicationLink {
     this.#establisher?.onTimer(now);
     this.#handshake?.onTimer(now);
     this.#up?.keepAlive.onTimer(now);
+    this.#leaving.onTimer(now);
     this.#barriers.onTimer(now);
     if (now >= this.#sender.barrierUntil) this.#sender.sendDueBarrier();
     if (now >= this.#checkAt) this.#checkRequests(now);
@@ -186,7 +190,9 @@ export class Connection implements ReplicationLink {
     });
     this.#handshake = handshake;
     const data = new Relay({
-      onHeader: (at) => handshake.onHeader(at, this.#owner.now),
+      onHeader: (at) => {
+        if (this.#handshake === handshake) handshake.onHeader(at, this.#owner.now);
+      },
       onPayload: () => undefined,
       onSent: () => undefined,
       onClosed: (reason, detail) => this.#onStreamClosed(pair.data, "data", reason, detail),
@@ -257,6 +263,7 @@ export class Connection implements ReplicationLink {
 
   /** A stream has ended by itself, or our `destroy` is through; one of an earlier connection does not count. */
   #onStreamClosed(stream: Stream, which: "data" | "meta", reason: CloseReason, detail: string): void {
+    this.#leaving.onClosed(stream);
     if (reason === "local" || (this.#streams?.data !== stream && this.#streams?.meta !== stream)) return;
     const conn = which === "data" ? Conn.BrokenPipe : Conn.NetworkFailure;
     const what = reason === "eof" ? "was closed by peer" : `was closed: ${detail}`;
@@ -269,13 +276,13 @@ export class Connection implements ReplicationLink {
     this.#phase = "off";
     // What was acknowledged by one side only may not be answered before the new generation is on disk, if there is to be one.
     for (const volume of this.#owner.volumes) volume.holdAnswers();
-    this.#close();
+    this.#close(conn === Conn.Disconnecting);
     this.#owner.onDown(conn, text);
     for (const volume of this.#owner.volumes) volume.releaseAnswers();
   }
 
-  /** Streams down, every request that waited for the peer handed back. */
-  #close(): void {
+  /** Streams down, every request that waited for the peer handed back. `gently`: what is queued for the peer still leaves. */
+  #close(gently = false): void {
     const up = this.#up;
     const streams = this.#streams;
     this.#up = undefined;
@@ -285,15 +292,20 @@ export class Connection implements ReplicationLink {
     this.#checkAt = NEVER;
     this.#barriers.reset(false);
     this.#sender.close();
+    if (gently && streams !== undefined) {
+      const { now, net } = this.#owner;
+      this.#leaving.begin(streams.data, streams.meta, after(now, net.pingTimeout));
+    }
     if (up === undefined) {
+      if (gently) return;
       streams?.data.destroy();
       streams?.meta.destroy();
       return;
     }
     up.keepAlive.stop();
     this.#release(up.dataReceiver.receiving);
-    up.dataReceiver.packets.close();
-    up.metaReceiver.packets.close();
+    up.dataReceiver.packets.close(gently);
+    up.metaReceiver.packets.close(gently);
   }
 
   /** Slots that the gone connection leaves behind. `receiving` is in the kernel's hands until its stream has closed. */

@@ -8,7 +8,7 @@ import { after, type Instant, ms, NEVER, SECTOR_BYTES } from "../units.ts";
 import type { WriteAck } from "../volume/link.ts";
 import { requestFlags as flag, requestKinds as kind } from "../volume/requests.ts";
 import type { Volume } from "../volume/volume.ts";
-import { since } from "../wire/agreement.ts";
+import { features, maxBioBytes, maxTrimBytes, since } from "../wire/agreement.ts";
 import { dpFlags, ID_SYNCER_HALF } from "../wire/flags.ts";
 import { headerBytes } from "../wire/header.ts";
 import { barrierAck, barrierHead, blockAck, blockDesc, blockRequest, dataHead, trimHead } from "../wire/heads.ts";
@@ -73,26 +73,55 @@ export class PacketSender {
     const volume = this.#owner.volume(requests.volume[id] ?? 0);
     if (volume === undefined) return;
     this.sendDueBarrier();
-    const { apv } = this.#agreed;
-    const out = up.data.out;
-    const sector = (requests.at[id] ?? 0) / SECTOR_BYTES;
+    const { apv, features: agreedFeatures } = this.#agreed;
     const length = requests.length[id] ?? 0;
-    const sequence = this.#sequence(volume);
-    const flags = this.#dpFlags(id, volume);
-    const generation = requests.generation[id] ?? 0;
-    if (requests.kind[id] === kind.appWrite) {
-      const at = up.data.reserve(headerBytes(apv) + dataHead.bytes);
-      writeData(out, at, apv, packets.P_DATA.code, volume.number, length, sector, generation, id, sequence, flags);
-      requests.set(id, flag.sending);
-      up.data.sendMemory(requests.memory[id] ?? 0, length, id);
-    } else {
-      const code = requests.kind[id] === kind.appTrim ? packets.P_TRIM.code : packets.P_ZEROES.code;
-      const at = up.data.reserve(headerBytes(apv) + trimHead.bytes);
-      writeTrim(out, at, apv, code, volume.number, sector, generation, id, sequence, flags, length);
+    const isData = requests.kind[id] === kind.appWrite;
+    const most = isData ? maxBioBytes(apv) : maxTrimBytes(agreedFeatures);
+    const parts = Math.ceil(length / most);
+    requests.parts[id] = parts;
+    requests.sends[id] = isData ? parts : 0;
+    if (isData) requests.set(id, flag.sending);
+    if (parts > 1) this.#owner.log.addParts(parts - 1);
+    for (let from = 0; from < length; from += most) {
+      if (isData) this.#sendData(up.data, volume, id, from, Math.min(most, length - from));
+      else this.#sendRange(up.data, volume, id, from, Math.min(most, length - from));
     }
     volume.counters.ns += length / 1024;
-    if (net.protocol === "A" && !isSyncState(volume.state.conn)) volume.app.onPeerAck(id, false);
+    // Before apv 100 a write cannot ask for an ack of its own, during a resync either.
+    const acknowledged = isSyncState(volume.state.conn) && apv >= since.ackFlags;
+    if (net.protocol === "A" && !acknowledged) {
+      requests.parts[id] = 1;
+      volume.app.onPeerAck(id, false);
+    }
     if (this.#owner.log.openWrites >= net.maxEpochSize) this.closeEpoch();
+  }
+
+  /** `from` and `length` in bytes of the request: the whole, or as much as a packet may carry. */
+  #sendData(data: Stream, volume: Volume, id: number, from: number, length: number): void {
+    const { requests } = this.#owner;
+    const { apv } = this.#agreed;
+    const sector = ((requests.at[id] ?? 0) + from) / SECTOR_BYTES;
+    const generation = requests.generation[id] ?? 0;
+    const code = packets.P_DATA.code;
+    const sequence = this.#sequence(volume);
+    const flags = this.#dpFlags(id, volume);
+    const at = data.reserve(headerBytes(apv) + dataHead.bytes);
+    writeData(data.out, at, apv, code, volume.number, length, sector, generation, id, sequence, flags);
+    data.sendMemory((requests.memory[id] ?? 0) + from, length, id);
+  }
+
+  /** Without P_ZEROES a P_TRIM zeroes, too (drbd-84 §2.4). */
+  #sendRange(data: Stream, volume: Volume, id: number, from: number, length: number): void {
+    const { requests } = this.#owner;
+    const { apv, features: agreedFeatures } = this.#agreed;
+    const zeroes = requests.kind[id] === kind.appZero && (agreedFeatures & features.WZEROES) !== 0;
+    const code = zeroes ? packets.P_ZEROES.code : packets.P_TRIM.code;
+    const sector = ((requests.at[id] ?? 0) + from) / SECTOR_BYTES;
+    const generation = requests.generation[id] ?? 0;
+    const sequence = this.#sequence(volume);
+    const flags = this.#dpFlags(id, volume);
+    const at = data.reserve(headerBytes(apv) + trimHead.bytes);
+    writeTrim(data.out, at, apv, code, volume.number, sector, generation, id, sequence, flags, length);
   }
 
   #dpFlags(id: number, volume: Volume): number {
@@ -101,8 +130,10 @@ export class PacketSender {
     if (apv < since.dpFlags) return dpFlags.RW_SYNC;
     let flags = dpFlags.RW_SYNC as number;
     if (requests.has(id, flag.fua)) flags |= dpFlags.FUA;
+    const zeroes = (this.#agreed.features & features.WZEROES) !== 0;
     if (requests.kind[id] === kind.appTrim) flags |= dpFlags.DISCARD;
-    if (requests.kind[id] === kind.appZero) {
+    if (requests.kind[id] === kind.appZero && !zeroes) flags |= dpFlags.DISCARD;
+    if (requests.kind[id] === kind.appZero && zeroes) {
       flags |= dpFlags.ZEROES | (requests.has(id, flag.mayUnmap) ? dpFlags.DISCARD : 0);
     }
     const syncing = isSyncState(volume.state.conn);
@@ -124,14 +155,18 @@ export class PacketSender {
 
   sendReadRequest(id: number): void {
     const { requests } = this.#owner;
-    this.#sendBlockRequest(
-      packets.P_DATA_REQUEST.code,
-      requests.volume[id] ?? 0,
-      requests.at[id] ?? 0,
-      requests.generation[id] ?? 0,
-      id,
-      requests.length[id] ?? 0,
-    );
+    const { apv } = this.#agreed;
+    const at = requests.at[id] ?? 0;
+    const length = requests.length[id] ?? 0;
+    const most = maxBioBytes(apv);
+    requests.parts[id] = Math.ceil(length / most);
+    requests.clear(id, flag.partFailed);
+    for (let from = 0; from < length; from += most) {
+      const size = Math.min(most, length - from);
+      const generation = requests.generation[id] ?? 0;
+      const volume = requests.volume[id] ?? 0;
+      this.#sendBlockRequest(packets.P_DATA_REQUEST.code, volume, at + from, generation, id, size);
+    }
   }
 
   sendResyncRequest(volume: number, at: number, length: number): void {

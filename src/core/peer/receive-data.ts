@@ -1,10 +1,11 @@
 /** The data stream, receiving (drbd-84 §2.3, §7.3, §8.2). Payload goes straight to slab memory; packets on the control path to the resource. */
 import type { CloseReason } from "../ports.ts";
+import { MAX_RANGE_BYTES } from "../block-device.ts";
 import { Conn, isSyncState } from "../state/state.ts";
 import { SECTOR_BYTES } from "../units.ts";
 import { requestFlags as flag, requestKinds as kind, NO_SLOT, type RequestKind } from "../volume/requests.ts";
 import type { Volume } from "../volume/volume.ts";
-import { since } from "../wire/agreement.ts";
+import { MAX_BIO_BYTES, maxBioBytes, since } from "../wire/agreement.ts";
 import { dpFlags } from "../wire/flags.ts";
 import { dataHead } from "../wire/heads.ts";
 import {
@@ -41,6 +42,7 @@ export class DataReceiver implements PacketOwner {
   readonly #desc = emptyBlockDesc();
   /** The slot whose payload is arriving, or NO_SLOT. */
   #receiving = NO_SLOT;
+  #receivingBytes = 0;
   #volume: Volume | undefined;
   /** A packet that waits for a slot or for memory: its command, and the size of its payload or, for a read request, its volume. */
   #stalledCommand = -1;
@@ -104,6 +106,8 @@ export class DataReceiver implements PacketOwner {
       case P_BARRIER:
         this.#connection.onBarrier(readBarrier(window, at));
         return this.next();
+      case packets.P_DELAY_PROBE.code:
+        return this.next();
       case P_UNPLUG_REMOTE:
         this.#connection.onUnplug();
         return this.next();
@@ -128,13 +132,18 @@ export class DataReceiver implements PacketOwner {
     if (volume === undefined) throw new Error("payload for no volume");
     switch (requests.kind[id]) {
       case kind.appRead:
-        volume.counters.nr += (requests.length[id] ?? 0) / 1024;
+        volume.counters.nr += this.#receivingBytes / 1024;
+        requests.clear(id, flag.receiving);
         volume.app.onPeerRead(id, true);
         break;
       default:
         volume.counters.nr += (requests.length[id] ?? 0) / 1024;
         if (requests.kind[id] === kind.resyncWrite) {
           this.#connection.owner.onResyncAnswer(volume, requests.length[id] ?? 0, false);
+          if (!volume.target.mayWrite(requests.at[id] ?? 0)) {
+            requests.free(id);
+            break;
+          }
         }
         volume.peer.write(id);
     }
@@ -183,17 +192,33 @@ export class DataReceiver implements PacketOwner {
     const { requests } = this.#connection.owner;
     const id = this.#head.idLow;
     const known =
-      id < requests.capacity && requests.kind[id] === kind.appRead && requests.generation[id] === this.#head.idHigh;
-    if (!known || !requests.has(id, flag.peerPending) || requests.length[id] !== size) {
+      id < requests.capacity &&
+      requests.kind[id] === kind.appRead &&
+      requests.generation[id] === this.#head.idHigh &&
+      requests.volume[id] === this.#volume?.number &&
+      requests.has(id, flag.peerPending);
+    const length = requests.length[id] ?? 0;
+    const most = maxBioBytes(this.#connection.agreed.apv);
+    const from = this.#head.sector * SECTOR_BYTES - (requests.at[id] ?? 0);
+    const asked = from >= 0 && from < length && from % most === 0 && size === Math.min(most, length - from);
+    if (!known || !asked) {
       return this.onViolation(`P_DATA_REPLY: no read is waiting for sector ${this.#head.sector}, ${size} bytes`);
     }
+    // From here on only the end of the payload, or of the stream, ends the read: the kernel writes into its memory.
+    requests.set(id, flag.receiving);
     this.#receiving = id;
-    this.#connection.data.expectInto(requests.memory[id] ?? 0, size);
+    this.#receivingBytes = size;
+    this.#connection.data.expectInto((requests.memory[id] ?? 0) + from, size);
   }
 
   #onRange(command: number, number: number): void {
     const volume = this.#checked(command, number, this.#head.sector * SECTOR_BYTES, this.#head.size);
     if (volume === undefined) return;
+    if (this.#head.size > MAX_RANGE_BYTES) {
+      return this.onViolation(
+        `${packetName(command)}: size expected:512..${MAX_RANGE_BYTES} received:${this.#head.size}`,
+      );
+    }
     this.#volume = volume;
     this.#take(command, this.#head.size);
   }
@@ -247,9 +272,12 @@ export class DataReceiver implements PacketOwner {
     const at = this.#request.sector * SECTOR_BYTES;
     const volume = this.#checked(command, number, at, this.#request.blksize);
     if (volume === undefined) return;
-    if (this.#request.blksize > 1024 * 1024) {
+    // Before apv 95 the length of a reply has 16 bits (drbd-84 §2.1); later peers may ask for more than they are asked for.
+    const { apv } = this.#connection.agreed;
+    const most = apv < since.header95 ? maxBioBytes(apv) : MAX_BIO_BYTES;
+    if (this.#request.blksize > most) {
       return this.onViolation(
-        `${packetName(command)}: blksize expected:512..1048576 received:${this.#request.blksize}`,
+        `${packetName(command)}: blksize expected:512..${most} received:${this.#request.blksize}`,
       );
     }
     // A thin request may be answered with data like any other.

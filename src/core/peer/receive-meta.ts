@@ -6,6 +6,7 @@ import { requestFlags as flag, requestKinds as kind } from "../volume/requests.t
 import type { Volume } from "../volume/volume.ts";
 import { ID_SYNCER_HALF } from "../wire/flags.ts";
 import { emptyBarrierAck, emptyBlockAck, readBarrierAck, readBlockAck } from "../wire/hot-packets.ts";
+import { blockAck } from "../wire/heads.ts";
 import { findPacket, formOf, packetName, packets } from "../wire/packets.ts";
 import type { Established } from "./connection-parts.ts";
 import { type PacketOwner, PacketStream } from "./streams.ts";
@@ -45,7 +46,12 @@ export class MetaReceiver implements PacketOwner {
       case packets.P_CONN_ST_CHG_REPLY.code:
         this.#onReply(command, volume, at);
         break;
+      case packets.P_DELAY_PROBE.code:
+        break;
       default:
+        if (!isBlockAck(command)) {
+          return this.onViolation(`unexpected packet ${packetName(command)} on the control stream`);
+        }
         readBlockAck(this.#connection.meta.window, at, this.#ack);
         this.#onBlockAck(command, volume);
     }
@@ -97,7 +103,8 @@ export class MetaReceiver implements PacketOwner {
       );
     }
     if (command === packets.P_NEG_RS_DREPLY.code || command === packets.P_RS_CANCEL.code) {
-      return this.#connection.owner.onResyncAnswer(volume, length, true);
+      // What the Source cancels is asked for again later: no failure (drbd-84 §7.3).
+      return this.#connection.owner.onResyncAnswer(volume, length, command === packets.P_NEG_RS_DREPLY.code);
     }
     if (this.#ack.idHigh === ID_SYNCER_HALF && this.#ack.idLow === ID_SYNCER_HALF) {
       return this.#onResyncAck(command, volume, at, length);
@@ -118,25 +125,33 @@ export class MetaReceiver implements PacketOwner {
       id < requests.capacity &&
       requests.generation[id] === this.#ack.idHigh &&
       requests.volume[id] === volume.number &&
-      requests.at[id] === at &&
+      at >= (requests.at[id] ?? 0) &&
+      at < (requests.at[id] ?? 0) + (requests.length[id] ?? 0) &&
       requests.has(id, flag.logged | flag.peerPending);
     if (!known) {
       // The kernel sends P_NEG_ACK also for what was already completed; then only the range matters (drbd-84 §8.2).
       if (command === packets.P_NEG_ACK.code) return volume.setOutOfSync(at, this.#ack.blksize);
       return this.#connection.fail(Conn.NetworkFailure, `${packetName(command)}: no request is waiting for it`);
     }
+    const isRead = requests.kind[id] === kind.appRead;
     switch (command) {
       case packets.P_WRITE_ACK.code:
       case packets.P_RECV_ACK.code:
+        if (isRead) break;
         return volume.app.onPeerAck(id, false);
       case packets.P_RS_WRITE_ACK.code:
+        if (isRead) break;
         return volume.app.onPeerAck(id, true);
       case packets.P_NEG_ACK.code:
+        if (isRead) break;
         return volume.app.onPeerNegativeAck(id);
       case packets.P_NEG_DREPLY.code:
-        if (requests.kind[id] === kind.appRead) return volume.app.onPeerRead(id, false);
-        break;
+        // The answer that is arriving is the last one: this is one too many.
+        if (!isRead || (requests.has(id, flag.receiving) && requests.parts[id] === 1)) break;
+        return volume.app.onPeerRead(id, false);
     }
     this.#connection.fail(Conn.ProtocolError, `${packetName(command)} is not expected here`);
   }
 }
+
+const isBlockAck = (command: number): boolean => findPacket(command)?.forms[0].head === blockAck;

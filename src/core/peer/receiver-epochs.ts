@@ -92,7 +92,7 @@ export class ReceiverEpochs {
     }
   }
 
-  /** The flush that `startFlush` began has ended, well or not: a failed one has already made the disk's state say so. */
+  /** The flush that `startFlush` began has ended well. */
   flushed(): void {
     const end = this.#flushEnd;
     this.#flushEnd = -1;

@@ -6,8 +6,11 @@
  */
 import type { CloseReason, Stream, StreamHandler } from "../ports.ts";
 import { emptyHeader, headerBytes, parseHeader } from "../wire/header.ts";
-import { checkPacket, type StreamKind } from "../wire/packets.ts";
+import { checkPacket, packetName, type StreamKind } from "../wire/packets.ts";
 import type { Dialect } from "./send-packet.ts";
+
+/** The longest piece a stream hands out at once (`ports.ts`, `expectHeader`). */
+const MAX_PIECE_BYTES = 8192;
 
 export interface PacketOwner {
   /** Anything has come. */
@@ -47,9 +50,10 @@ export class PacketStream implements StreamHandler {
     this.stream.expectHeader(this.#headerBytes);
   }
 
-  close(): void {
+  /** `silently`: somebody else sees to the stream's end. */
+  close(silently = false): void {
     this.#closed = true;
-    this.stream.destroy();
+    if (!silently) this.stream.destroy();
   }
 
   onHeader(at: number): void {
@@ -63,6 +67,9 @@ export class PacketStream implements StreamHandler {
       checkPacket(header.command, header.length, this.#kind, apv, features);
     if (violation !== undefined) return this.#owner.onViolation(violation);
     const wanted = this.#owner.wantedBytes(header.command, header.length);
+    if (wanted > MAX_PIECE_BYTES) {
+      return this.#owner.onViolation(`${packetName(header.command)} of ${header.length} bytes is not supported`);
+    }
     if (wanted === 0) return this.#owner.onPacket(header.command, header.volume, at, header.length);
     this.#wantsHeader = false;
     this.stream.expectHeader(wanted);

@@ -87,6 +87,11 @@ export class TransferLog {
     this.#writes[e] = (this.#writes[e] ?? 0) + 1;
   }
 
+  /** The write just added is sent as so many packets more: the peer counts these. */
+  addParts(count: number): void {
+    this.#writes[this.#open] = (this.#writes[this.#open] ?? 0) + count;
+  }
+
   /** Ends the open epoch unless it is empty. The caller sends `barrier()` before the next packet of a newer epoch. */
   close(now: number): void {
     if (this.openWrites === 0) return;

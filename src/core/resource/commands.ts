@@ -2,6 +2,7 @@
  * What the operator asks for (drbd-84 §4.4, §10.6, §10.10). One command runs at a time, in the order they come; each ends with an
  * `Outcome` in DRBD's numbers and words.
  */
+import { NO_REQUEST } from "../block-device.ts";
 import { wordOf } from "../peer/parameters.ts";
 import type { Disk } from "../ports.ts";
 import { decideAttach } from "../state/attach.ts";
@@ -357,7 +358,33 @@ export class Commands {
     volume.patchSuperblock({}, ended);
   }
 
+  /**
+   * The disk says Primary until everything that was answered is stable on both sides: a crash after that needs no activity log. Held open,
+   * the volume stays Primary anyway.
+   */
   #secondary(volume: Volume, done: Done): void {
+    const isBusy = volume.state.role === Role.Primary && volume.openCount === 0;
+    if (!isBusy) return this.#demote(volume, done);
+    volume.whenIdle(() => this.#flushed(volume, () => this.#demote(volume, done)));
+  }
+
+  #flushed(volume: Volume, done: () => void): void {
+    const id = volume.allocate(
+      {
+        onDone: (flush) => {
+          volume.release(flush);
+          done();
+        },
+        onRoom: () => undefined,
+        onShutdown: () => undefined,
+      },
+      0,
+    );
+    if (id === NO_REQUEST) done();
+    else volume.flush(id);
+  }
+
+  #demote(volume: Volume, done: Done): void {
     const resource = this.#resource;
     const code = resource.change(volume, { role: Role.Secondary }, "soft");
     if (code !== ss.SS_SUCCESS || volume.superblock === undefined) return done(outcomeOf(code));

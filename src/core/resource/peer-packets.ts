@@ -13,14 +13,21 @@ import { answerPeer } from "../state/change.ts";
 import { decideSync } from "../state/decide.ts";
 import { answersPeerState, applyPeerState, readPeerState, readPeerUuids } from "../state/received.ts";
 import { refusalText, ss } from "../state/ss.ts";
-import { Conn, DiskState, isPaused, Role, type State } from "../state/state.ts";
-import { resyncFinishedSource, resyncFinishedTarget, resyncStartTarget } from "../state/uuids.ts";
+import { Conn, connName, DiskState, diskName, isPaused, Role, type State } from "../state/state.ts";
+import {
+  resyncFinishedSource,
+  resyncFinishedTarget,
+  resyncStartTarget,
+  sameGeneration,
+  type UuidSet,
+} from "../state/uuids.ts";
 import { after, bit, type Instant, NEVER, sector } from "../units.ts";
 import type { Volume } from "../volume/volume.ts";
 import { features } from "../wire/agreement.ts";
 import { BitmapReceiver, bitmapStats } from "../wire/bitmap-exchange.ts";
 import { connFlags, wireProtocols } from "../wire/flags.ts";
 import { type PacketRow, packets } from "../wire/packets.ts";
+import { unpackChange, unpackState } from "../wire/state-word.ts";
 import { bitsOf, wordsOf } from "./bitmap-access.ts";
 import type { Resource } from "./resource.ts";
 
@@ -30,6 +37,8 @@ const uuid = (values: PacketValues, field: string): bigint => values[field] as b
 export class PeerPackets {
   readonly #resource: Resource;
   readonly #bitmaps = new Map<number, BitmapReceiver>();
+  /** P_SYNC_UUIDs that came in StartingSyncT, by volume. */
+  readonly #earlySyncUuids = new Map<number, bigint>();
   /** After consent to a disconnect: the peer closes; we do if it does not. */
   deadline: Instant = NEVER;
   #dryRun = false;
@@ -40,6 +49,7 @@ export class PeerPackets {
 
   reset(): void {
     this.#bitmaps.clear();
+    this.#earlySyncUuids.clear();
     this.deadline = NEVER;
     this.#dryRun = false;
   }
@@ -75,7 +85,7 @@ export class PeerPackets {
       case packets.P_UUIDS:
         return this.#onUuids(volume, values);
       case packets.P_STATE:
-        return this.#onState(volume, stateOf(number(values, "state")));
+        return this.#onStateWord(volume, number(values, "state"));
       case packets.P_STATE_CHG_REQ:
         return this.#onRequest(volume, values);
       case packets.P_STATE_CHG_REPLY:
@@ -200,7 +210,16 @@ export class PeerPackets {
         `The peer's disk size is too small! (${size} < ${volume.size512} sectors)`,
       );
     }
-    if (size !== volume.size512) volume.resize(size);
+    if (size !== volume.size512) {
+      // Settled before the bitmaps are exchanged (drbd-84 §3.5): they and the requests of a resync lie within the size they began with.
+      if (volume.state.conn > Conn.Connected) {
+        return connection.fail(
+          Conn.ProtocolError,
+          `P_SIZES: ${size} sectors instead of ${volume.size512} in connection state ${connName(volume.state.conn)}`,
+        );
+      }
+      volume.resize(size);
+    }
     if (volume.state.conn > Conn.WFReportParams && sizes.cSize !== volume.size512) {
       connection.sendSizes(volume, volume.size512, 0);
     }
@@ -237,6 +256,18 @@ export class PeerPackets {
     });
     if (reading.kind === "refuse") connection.fail(Conn.Disconnecting, reading.text);
     else if (reading.kind === "skip initial sync") this.#skipInitialSync(volume, peer.current);
+    else this.#noteExposed(volume, peer);
+  }
+
+  /**
+   * Without an own disk a Primary shows the peer's data: an own disk of an older generation must not come back while the peer is away. The
+   * peer may have begun its new generation before our state says that the disk is gone.
+   */
+  #noteExposed(volume: Volume, peer: UuidSet): void {
+    const { state, uuids } = volume;
+    if (state.role !== Role.Primary || state.conn < Conn.Connected) return;
+    const builtOnOurs = uuids.current !== 0n && sameGeneration(peer.bitmap, uuids.current);
+    if (state.disk < DiskState.Inconsistent || builtOnOurs) volume.exposedUuid = peer.current;
   }
 
   /** `new-current-uuid --clear-bitmap` on the peer (drbd-84 §3.5). */
@@ -248,6 +279,12 @@ export class PeerPackets {
     volume.writeBitmap();
     volume.setUuids({ ...volume.uuids, current, bitmap: 0n });
     this.#resource.change(volume, { disk: DiskState.UpToDate, pdsk: DiskState.UpToDate }, "hard");
+  }
+
+  #onStateWord(volume: Volume, word: number): void {
+    const violation = unpackState(word);
+    if (typeof violation === "string") this.#resource.connection.fail(Conn.ProtocolError, `P_STATE: ${violation}`);
+    else this.#onState(volume, stateOf(word));
   }
 
   /** drbd-84 §3.6, §4.8. */
@@ -310,6 +347,7 @@ export class PeerPackets {
         rrConflict: net.rrConflict,
       },
       disk: own.disk === DiskState.Negotiating ? (volume.negotiatedDisk ?? own.disk) : own.disk,
+      attaching: own.disk === DiskState.Negotiating,
       peerDisk,
       sentBits,
       bits: volume.bitmap?.count ?? 0,
@@ -343,8 +381,9 @@ export class PeerPackets {
 
   #onRequest(volume: Volume, values: PacketValues): void {
     const { connection, commands } = this.#resource;
-    const mask = stateOf(number(values, "mask"));
-    const val = stateOf(number(values, "val"));
+    const asked = readRequest(values);
+    if (typeof asked === "string") return connection.fail(Conn.ProtocolError, `P_STATE_CHG_REQ: ${asked}`);
+    const { mask, val } = asked;
     const own = { requestInFlight: commands.requestInFlight, resolveConflicts: connection.resolveConflicts };
     const answer = answerPeer(volume.state, mask, val, own, this.#resource.contextOf(volume));
     if (answer.retcode === ss.SS_SUCCESS) this.#resource.apply(volume, answer.state, false);
@@ -354,8 +393,9 @@ export class PeerPackets {
 
   #onConnectionRequest(values: PacketValues): void {
     const { connection, commands, volumes } = this.#resource;
-    const mask = stateOf(number(values, "mask"));
-    const val = stateOf(number(values, "val"));
+    const asked = readRequest(values);
+    if (typeof asked === "string") return connection.fail(Conn.ProtocolError, `P_CONN_ST_CHG_REQ: ${asked}`);
+    const { mask, val } = asked;
     const own = { requestInFlight: commands.requestInFlight, resolveConflicts: connection.resolveConflicts };
     let retcode: number = ss.SS_SUCCESS;
     const answers = volumes.map((v) => answerPeer(v.state, mask, val, own, this.#resource.contextOf(v)));
@@ -421,8 +461,15 @@ export class PeerPackets {
   }
 
   #onSyncUuid(volume: Volume, syncUuid: bigint): void {
-    const { conn } = volume.state;
-    if (conn !== Conn.WFSyncUUID && conn !== Conn.Behind && conn !== Conn.Connected) {
+    const { conn, role } = volume.state;
+    // The Source of an invalidate may be faster with its bits than we are.
+    if (conn === Conn.StartingSyncT) {
+      this.#earlySyncUuids.set(volume.number, syncUuid);
+      return;
+    }
+    // Connected: new space of an online grow, of which a Primary is the Source (drbd-84 §3.5).
+    const grown = conn === Conn.Connected && role !== Role.Primary;
+    if (conn !== Conn.WFSyncUUID && conn !== Conn.Behind && !grown) {
       return this.#resource.connection.fail(Conn.ProtocolError, `P_SYNC_UUID received in connection state ${conn}`);
     }
     const { sequence } = this.#resource;
@@ -435,12 +482,21 @@ export class PeerPackets {
     });
   }
 
+  /** WFSyncUUID was entered after StartingSyncT: the packet may be here already. */
+  onWaitingForSyncUuid(volume: Volume): void {
+    const syncUuid = this.#earlySyncUuids.get(volume.number);
+    this.#earlySyncUuids.delete(volume.number);
+    if (syncUuid !== undefined) this.#onSyncUuid(volume, syncUuid);
+  }
+
   /** Everything is here: after a ping that overtakes no ack, the data counts as UpToDate (drbd-84 §7.7). */
   finishAsTarget(volume: Volume): void {
     const { sequence, connection } = this.#resource;
     const { generation } = sequence;
     connection.ping(() => {
       if (generation !== sequence.generation || volume.state.conn !== Conn.SyncTarget) return;
+      // A pause in between has had it asked for twice.
+      if (!volume.target.running) return;
       const peer = connection.peer(volume).uuids;
       const { failedBits } = volume.target;
       this.#sayFinished(volume, failedBits);
@@ -499,6 +555,30 @@ export class PeerPackets {
     this.#resource.say("info", `Resync done (total ${seconds} sec; paused 0 sec; ${Math.round(kib / seconds)} K/sec)`);
     if (failed > 0) this.#resource.say("err", `            ${failed} failed blocks`);
   }
+}
+
+/** What a peer may ask us to become: its own role and disk, a resync, a verify, the end of the connection (drbd-84 §4.3, §4.4). */
+const askedConn: readonly number[] = [
+  Conn.StartingSyncS,
+  Conn.StartingSyncT,
+  Conn.Disconnecting,
+  Conn.VerifyS,
+  Conn.WFReportParams,
+  Conn.Connected,
+];
+
+/** Mask and value of a request as the peer sees them, or what is wrong with them. */
+function readRequest(values: PacketValues): { readonly mask: State; readonly val: State } | string {
+  const violation = unpackChange(number(values, "mask"), number(values, "val"));
+  if (typeof violation === "string") return violation;
+  const mask = stateOf(number(values, "mask"));
+  const val = stateOf(number(values, "val"));
+  if (mask.peer !== 0) return "the role of this node cannot be asked for";
+  if (mask.pdsk !== 0 && val.pdsk !== DiskState.Outdated) {
+    return `the disk of this node expected:Outdated received:${diskName(val.pdsk)}`;
+  }
+  if (mask.conn !== 0 && !askedConn.includes(val.conn)) return `${connName(val.conn)} cannot be asked for`;
+  return { mask, val };
 }
 
 const policy = (name: string): number => (afterSplitBrainPolicies as readonly string[]).indexOf(name);

@@ -309,7 +309,10 @@ export class Resource implements VolumeOwner, ConnectionOwner {
     this.setAllBits(volume, () => {
       const { conn } = volume.state;
       if (generation === this.sequence.generation) {
-        if (conn === Conn.StartingSyncT) this.change(volume, { conn: Conn.WFSyncUUID }, "hard");
+        if (conn === Conn.StartingSyncT) {
+          this.change(volume, { conn: Conn.WFSyncUUID }, "hard");
+          this.#packets.onWaitingForSyncUuid(volume);
+        }
         if (conn === Conn.StartingSyncS) {
           this.change(volume, { conn: Conn.SyncSource, pdsk: DiskState.Inconsistent }, "hard");
         }
@@ -376,7 +379,6 @@ export class Resource implements VolumeOwner, ConnectionOwner {
     this.reason = text;
     this.sequence.reset();
     this.#packets.reset();
-    this.commands.onDown();
     for (const volume of this.volumes) {
       volume.target.stop();
       this.change(volume, { conn }, "hard");
@@ -384,9 +386,9 @@ export class Resource implements VolumeOwner, ConnectionOwner {
     }
     if (givesUp) {
       for (const volume of this.volumes) this.change(volume, { conn: Conn.StandAlone }, "hard");
-      return;
-    }
-    this.connect(inHandshake && conn !== Conn.TearDown);
+    } else this.connect(inHandshake && conn !== Conn.TearDown);
+    // Last: a command that waited for the peer's consent is judged by the state without it.
+    this.commands.onDown();
   }
 
   onPacket(row: PacketRow, volume: Volume | undefined, values: PacketValues, tailAt: number, tailLength: number): void {
@@ -411,7 +413,8 @@ export class Resource implements VolumeOwner, ConnectionOwner {
     if (this.apv < 95) this.#packets.finishAsOldSource(_volume);
   }
 
-  onBarrierFlushed(_volume: Volume, errno: number): void {
+  onBarrierFlushed(volume: Volume, errno: number): void {
+    if (errno !== 0) this.onDiskError(volume.number, "flush", errno);
     this.connection.onBarrierFlushed(errno);
   }
 

@@ -24,6 +24,8 @@ export interface HandshakeInput extends Omit<CompareInput, "peerCrashedPrimary">
   readonly policies: SyncPolicies;
   /** Own disk; while Negotiating, what it will be afterwards (drbd-84 §9.4, 5). */
   readonly disk: number;
+  /** The own disk is Negotiating: a Primary that is just getting it shows the peer's data, and may be SyncTarget (§5.5/8). */
+  readonly attaching?: boolean;
   /** The real peer disk (drbd-84 §3.6). */
   readonly peerDisk: number;
   /** Dirty bits as sent in the last P_UUIDS, and as counted now. */
@@ -190,7 +192,7 @@ function conclude(draft: Draft, input: HandshakeInput): Decision {
   if (result > 0 && input.disk <= DiskState.Inconsistent)
     return draft.refuse("err", "I shall become SyncSource, but I am inconsistent!");
   const isPrimary = input.role === Role.Primary && !draft.demote;
-  if (result < 0 && isPrimary && input.disk >= DiskState.Consistent) {
+  if (result < 0 && isPrimary && input.attaching !== true && input.disk >= DiskState.Consistent) {
     if (input.policies.rrConflict === "call-pri-lost") draft.handlers.push("pri-lost");
     if (input.policies.rrConflict !== "violently")
       return draft.refuse("err", "I shall become SyncTarget, but I am primary!");

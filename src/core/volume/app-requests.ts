@@ -146,8 +146,14 @@ export class AppRequests {
   /** P_WRITE_ACK, P_RECV_ACK under B, P_RS_WRITE_ACK. `setInSync`: both copies are now equal. */
   onPeerAck(id: number, setInSync: boolean): void {
     const r = this.#requests;
+    if (!this.#isLastPart(id)) return;
+    if (r.has(id, flag.partFailed)) return this.#peerEnded(id);
     r.set(id, flag.peerDone);
     if (setInSync) r.set(id, flag.maySetInSync);
+    // Under protocol B this ack follows P_RECV_ACK, with which the write was answered (drbd-84 §8.2).
+    if (setInSync && r.has(id, flag.answered) && r.has(id, flag.localDone)) {
+      this.#volume.setInSync(r.at[id] ?? 0, r.length[id] ?? 0);
+    }
     this.#peerEnded(id);
   }
 
@@ -155,21 +161,33 @@ export class AppRequests {
   onPeerNegativeAck(id: number): void {
     const r = this.#requests;
     r.clear(id, flag.peerDone | flag.maySetInSync);
+    r.set(id, flag.partFailed);
     this.#markOutOfSync(id);
-    this.#peerEnded(id);
+    if (this.#isLastPart(id)) this.#peerEnded(id);
+  }
+
+  /** Counts an answer of the peer; true if it is the one to a request sent whole, or the last of several. */
+  #isLastPart(id: number): boolean {
+    const { parts } = this.#requests;
+    if ((parts[id] ?? 0) <= 1) return true;
+    parts[id] = (parts[id] ?? 0) - 1;
+    return false;
   }
 
   /** P_DATA_REPLY arrived whole, or P_NEG_DREPLY. */
   onPeerRead(id: number, ok: boolean): void {
-    this.#requests.clear(id, flag.peerPending);
-    if (!ok && this.#requests.errno[id] === 0) this.#requests.errno[id] = EIO;
-    if (ok) this.#requests.errno[id] = 0;
+    const r = this.#requests;
+    if (!ok) r.set(id, flag.partFailed);
+    if (!this.#isLastPart(id)) return;
+    r.clear(id, flag.peerPending);
+    if (!r.has(id, flag.partFailed)) r.errno[id] = 0;
+    else if (r.errno[id] === 0) r.errno[id] = EIO;
     this.#finish(id);
   }
 
   /** The connection broke while a read waited for the peer: tries again, locally or when the peer is back. */
   retryRead(id: number): void {
-    this.#requests.clear(id, flag.peerPending);
+    this.#requests.clear(id, flag.peerPending | flag.receiving);
     this.#requests.set(id, flag.waiting);
     this.#ready(id);
   }
@@ -178,7 +196,8 @@ export class AppRequests {
   onStable(id: number): void {
     const r = this.#requests;
     r.clear(id, flag.logged);
-    this.#dropActivity(id);
+    // The peer may be faster than the own disk: the extents stay active until the answer.
+    if (r.has(id, flag.answered)) this.#dropActivity(id);
     this.reap(id);
   }
 
@@ -189,7 +208,7 @@ export class AppRequests {
     this.#markOutOfSync(id);
     if (r.has(id, flag.peerPending)) this.#peerEnded(id);
     else {
-      this.#dropActivity(id);
+      if (r.has(id, flag.answered)) this.#dropActivity(id);
       this.reap(id);
     }
   }
@@ -205,6 +224,10 @@ export class AppRequests {
   }
 
   onSent(id: number): void {
+    const { sends } = this.#requests;
+    const left = (sends[id] ?? 1) - 1;
+    sends[id] = left;
+    if (left > 0) return;
     this.#requests.clear(id, flag.sending);
     this.reap(id);
   }
@@ -299,27 +322,29 @@ export class AppRequests {
   #startChange(id: number): void {
     const r = this.#requests;
     const volume = this.#volume;
-    const { host, disk } = volume;
-    if (!volume.diskUsable && !volume.peerReadable && volume.mirror !== mirrorModes.send) return this.#fail(id, EIO);
+    const { host, disk, mirror } = volume;
+    if (!volume.diskUsable && !volume.peerReadable && mirror !== mirrorModes.send) return this.#fail(id, EIO);
     const local = disk !== undefined && volume.diskUsable;
     if (local) r.set(id, flag.localPending);
-    if (volume.mirror === mirrorModes.send) {
+    if (mirror === mirrorModes.send) {
       r.set(id, flag.peerPending | flag.logged);
       r.since[id] = host.now;
       host.log.add(id);
       host.link.sendWrite(id);
     } else {
       this.#markOutOfSync(id);
-      if (volume.mirror === mirrorModes.outOfSync) {
+      if (mirror === mirrorModes.outOfSync) {
         host.link.sendOutOfSync(volume.number, r.at[id] ?? 0, r.length[id] ?? 0);
       }
     }
     if (local) {
+      volume.overtakeResync(r.at[id] ?? 0, r.length[id] ?? 0);
       volume.counters.dw += (r.length[id] ?? 0) / 1024;
       this.#submitLocal(id);
     } else {
       this.#markOutOfSync(id);
-      if (!r.has(id, flag.peerPending)) this.#finish(id);
+      // A mirrored one ends with the peer's ack; under protocol A that counts as given with the sending, and it has ended.
+      if (mirror !== mirrorModes.send) this.#finish(id);
     }
   }
 
@@ -365,7 +390,8 @@ export class AppRequests {
     const bits = r.flags[id] ?? 0;
     const isRead = r.kind[id] === kind.appRead;
     let errno = r.errno[id] ?? 0;
-    if (!isRead && (bits & (flag.localDone | flag.peerDone)) !== 0) errno = 0;
+    const wasTried = errno === 0 || (bits & (flag.localDone | flag.peerDone)) !== 0;
+    if (!isRead && wasTried) errno = this.#isKept(id, bits) ? 0 : errno || EIO;
     const both = flag.localDone | flag.peerDone;
     if ((bits & flag.maySetInSync) !== 0 && (bits & both) === both) {
       this.#volume.setInSync(r.at[id] ?? 0, r.length[id] ?? 0);
@@ -383,6 +409,17 @@ export class AppRequests {
     const idle = this.onIdle;
     this.onIdle = undefined;
     idle();
+  }
+
+  /**
+   * Done on one side at least, and on one whose data counts: what a Primary has only on its Inconsistent disk, because the peer went away
+   * in the middle of a resync, the next resync overwrites. The kernel answers such writes with success (drbd-84 §8.6).
+   */
+  #isKept(id: number, bits: number): boolean {
+    const { diskUpToDate, peerReadable } = this.#volume;
+    if (diskUpToDate && (bits & flag.localDone) !== 0) return true;
+    // What a flush covers may have been acknowledged by the peer alone, and long ago.
+    return this.#requests.kind[id] === kind.appFlush ? peerReadable : (bits & flag.peerDone) !== 0;
   }
 
   #dropActivity(id: number): void {

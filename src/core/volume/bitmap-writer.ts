@@ -72,6 +72,12 @@ export class BitmapWriter {
       if (failure !== 0) done(failure);
       else this.#io.flush(done);
     };
+    // Pages that an earlier call is still writing are not dirty any more, and not yet on disk either.
+    for (const page of [...this.#writing.keys()]) {
+      if (this.#bitmap.isDirtyPage(page)) continue;
+      open++;
+      this.writePage(page, ended);
+    }
     for (let page = this.#bitmap.nextDirtyPage(0); page !== NO_PAGE; page = this.#bitmap.nextDirtyPage(page + 1)) {
       open++;
       this.writePage(page, ended);

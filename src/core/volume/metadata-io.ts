@@ -31,6 +31,8 @@ export class MetadataIo {
   /** Blocks being written: two writes of one block must not overtake each other. */
   readonly #busy = new Set<number>();
   #head = 0;
+  #closed = false;
+  #waits = false;
 
   /** `disk` is where the metadata lies: for `internal` the data disk itself. */
   constructor(requests: Requests, memory: Memory, disk: Disk, volume: number) {
@@ -84,7 +86,17 @@ export class MetadataIo {
     this.#pump();
   }
 
+  /** The disk is going away: what has not been started ends as failed, now and later. What is under way is still reported. */
+  close(): void {
+    this.#closed = true;
+    const waiting = this.#queue.splice(this.#head);
+    this.#queue.length = 0;
+    this.#head = 0;
+    for (const operation of waiting) operation.done(EIO);
+  }
+
   #submit(operation: Operation): void {
+    if (this.#closed) return operation.done(EIO);
     this.#queue.push(operation);
     this.#pump();
   }
@@ -94,7 +106,7 @@ export class MetadataIo {
       const operation = this.#queue[this.#head];
       if (operation === undefined || (!operation.flush && this.#busy.has(operation.at))) return;
       const id = this.#requests.acquire("control", requestKinds.metadata, operation.flush ? 0 : METADATA_BLOCK);
-      if (id === NO_SLOT) return;
+      if (id === NO_SLOT) return this.#wait();
       this.#head++;
       if (this.#head === this.#queue.length) {
         this.#queue.length = 0;
@@ -105,6 +117,16 @@ export class MetadataIo {
       if (operation.write) this.#busy.add(operation.at);
       this.#start(id, operation);
     }
+  }
+
+  /** Other volumes have every slot; with none of our own under way nothing else would bring us back here. */
+  #wait(): void {
+    if (this.#waits) return;
+    this.#waits = true;
+    this.#requests.whenControlRoom(() => {
+      this.#waits = false;
+      this.#pump();
+    });
   }
 
   #start(id: number, operation: Operation): void {

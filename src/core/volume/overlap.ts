@@ -22,9 +22,13 @@ export class Overlap {
   readonly #heads = new Int32Array(BUCKETS + 1).fill(END);
   readonly #started: (id: number) => void;
   readonly #ready: Int32Array;
+  /** Ready and not yet started, first in, first out. */
+  readonly #startNext: Int32Array;
+  #startHead = END;
+  #startTail = END;
+  #starting = false;
   #counter = 0;
   #members = 0;
-  #top = 0;
 
   /** `started(id)` is called when a request that had to wait may start. Ids are below `capacity`. */
   constructor(capacity: number, started: (id: number) => void) {
@@ -36,6 +40,7 @@ export class Overlap {
     this.#blockers = new Int32Array(capacity);
     this.#next = new Int32Array(capacity * 2);
     this.#ready = new Int32Array(capacity);
+    this.#startNext = new Int32Array(capacity);
     this.#started = started;
   }
 
@@ -63,12 +68,25 @@ export class Overlap {
     this.#member[id] = 0;
     this.#members--;
     this.#unlink(id);
-    // `started` may end a request at once and so come back here: each call owns the entries above `base`.
-    const base = this.#top;
     const ready = this.#visit(id, 1);
-    this.#top = base + ready;
-    for (let i = 0; i < ready; i++) this.#started(this.#ready[base + i] ?? END);
-    this.#top = base;
+    for (let i = 0; i < ready; i++) this.#append(this.#ready[i] ?? END);
+    if (this.#starting) return;
+    // `started` may end a request at once and so come back here: what that makes ready is started by the loop, not from within,
+    // so that a long chain of requests that fail does not become as deep a stack.
+    this.#starting = true;
+    for (let next = this.#startHead; next !== END; next = this.#startHead) {
+      this.#startHead = this.#startNext[next] ?? END;
+      if (this.#startHead === END) this.#startTail = END;
+      this.#started(next);
+    }
+    this.#starting = false;
+  }
+
+  #append(id: number): void {
+    this.#startNext[id] = END;
+    if (this.#startTail === END) this.#startHead = id;
+    else this.#startNext[this.#startTail] = id;
+    this.#startTail = id;
   }
 
   /** mode 0: counts earlier conflicting members. mode 1: releases the later ones, returns how many became ready. */
@@ -110,7 +128,7 @@ export class Overlap {
       else if ((this.#order[other] ?? 0) > order) {
         const left = (this.#blockers[other] ?? 0) - 1;
         this.#blockers[other] = left;
-        if (left === 0) this.#ready[this.#top + count++] = other;
+        if (left === 0) this.#ready[count++] = other;
       }
     }
     return count;
@@ -118,11 +136,10 @@ export class Overlap {
 
   /** Oldest first; insertion sort, since there are rarely more than a few. */
   #sortReady(count: number): number {
-    const base = this.#top;
-    for (let i = base + 1; i < base + count; i++) {
+    for (let i = 1; i < count; i++) {
       const id = this.#ready[i] ?? 0;
       let j = i - 1;
-      while (j >= base && (this.#order[this.#ready[j] ?? 0] ?? 0) > (this.#order[id] ?? 0)) {
+      while (j >= 0 && (this.#order[this.#ready[j] ?? 0] ?? 0) > (this.#order[id] ?? 0)) {
         this.#ready[j + 1] = this.#ready[j] ?? 0;
         j--;
       }

@@ -46,6 +46,8 @@ export interface VolumeParts {
   readonly dataOffset: number;
   /** Undefined while diskless. */
   readonly activity: Activity | undefined;
+  /** What is written here alone is not overwritten by a resync. */
+  readonly diskUpToDate: boolean;
   /** The disk takes writes: Inconsistent or better. */
   readonly diskUsable: boolean;
   /** The peer's disk is UpToDate and the connection carries requests. */
@@ -56,6 +58,12 @@ export interface VolumeParts {
   /** Requests are refused: the volume is going away. */
   readonly refuses: boolean;
   readableLocally(at: number, length: number): boolean;
+  /** The peer is connected and has no disk: what it writes here it does not have itself (drbd-84 §8.7). */
+  readonly peerDiskless: boolean;
+  /** We are Target, and what the Source sent could not be written. */
+  onResyncWriteFailed(length: number): void;
+  /** A write of this node starts: an older answer of a resync must not overwrite it. */
+  overtakeResync(at: number, length: number): void;
   /** Rounds outwards. */
   setOutOfSync(at: number, length: number): void;
   /** Rounds inwards (the last, partial block of the volume counts as whole). */

@@ -47,7 +47,24 @@ export class PeerRequests {
     if (this.#volume.overlap.enter(id, r.at[id] ?? 0, r.length[id] ?? 0, true)) this.ordered(id);
   }
 
+  /**
+   * A Primary without a disk keeps neither bits nor a log, so the Secondary does it for both (drbd-84 §8.7): when the Primary's disk comes
+   * back, these blocks are what it lacks.
+   */
   ordered(id: number): void {
+    const r = this.#requests;
+    const { activity, peerDiskless } = this.#volume;
+    const k = r.kind[id] ?? 0;
+    if (!peerDiskless || activity === undefined || k === kind.resyncRead || k === kind.resyncWrite) {
+      return this.active(id);
+    }
+    r.clear(id, flag.maySetInSync);
+    this.#volume.setOutOfSync(r.at[id] ?? 0, r.length[id] ?? 0);
+    if (activity.use(id)) this.active(id);
+  }
+
+  /** The overlap order lets it start, and its extents are in the activity log if they have to. */
+  active(id: number): void {
     const r = this.#requests;
     const { disk, dataOffset } = this.#volume;
     const at = dataOffset + (r.at[id] ?? 0);
@@ -127,7 +144,9 @@ export class PeerRequests {
     const length = r.length[id] ?? 0;
     const isResync = r.kind[id] === kind.resyncWrite;
     this.unacknowledged--;
+    if (r.has(id, flag.active)) this.#volume.activity?.unuse(id);
     if (errno !== 0) this.#volume.setOutOfSync(at, length);
+    if (errno !== 0 && isResync) this.#volume.onResyncWriteFailed(length);
     const setInSync = errno === 0 && (isResync || r.has(id, flag.maySetInSync));
     if (setInSync) this.#volume.setInSync(at, length);
     if (!r.has(id, flag.orphan)) {

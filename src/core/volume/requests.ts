@@ -50,6 +50,8 @@ export const requestFlags = {
   /** Holds references on its activity-log extents. */
   active: 0x200,
   mayUnmap: 0x400,
+  /** The peer could not do one of the packets that it was sent as. */
+  partFailed: 0x800,
   /** Entered in the volume's overlap order. */
   ordered: 0x1000,
   /** Sent with DP_MAY_SET_IN_SYNC. */
@@ -61,6 +63,8 @@ export const requestFlags = {
   orphan: 0x10000,
   /** Waits for something before it may be submitted. */
   waiting: 0x20000,
+  /** A stream is writing the peer's answer into its memory. */
+  receiving: 0x40000,
 } as const;
 
 export type SlotClass = "application" | "peer" | "resync" | "control";
@@ -107,11 +111,17 @@ export class Requests {
   readonly generation: Uint32Array;
   /** When it was sent to the peer, for the request timer. */
   readonly since: Float64Array;
+  /** Packets to the peer that are not answered yet: more than one where a packet of that version is too short for it. */
+  readonly parts: Uint8Array;
+  /** Pieces of its memory that a stream still sends. */
+  readonly sends: Uint8Array;
   readonly client: (BlockClient | undefined)[];
   readonly #class: Uint8Array;
   readonly #free: Int32Array[];
   readonly #freeCount: number[];
   readonly #slabs: (Slab | undefined)[];
+  /** Found no slot of the control class, in the order they came. */
+  readonly #waiting: (() => void)[] = [];
 
   constructor(slabBytes: number) {
     const shares = sharesOf(slabBytes);
@@ -130,6 +140,8 @@ export class Requests {
     this.next = new Int32Array(n).fill(NO_SLOT);
     this.generation = new Uint32Array(n);
     this.since = new Float64Array(n);
+    this.parts = new Uint8Array(n);
+    this.sends = new Uint8Array(n);
     this.client = new Array<BlockClient | undefined>(n).fill(undefined);
     this.#class = new Uint8Array(n);
     this.#free = [];
@@ -190,6 +202,13 @@ export class Requests {
     const count = this.#freeCount[c] ?? 0;
     if (list !== undefined) list[count] = id;
     this.#freeCount[c] = count + 1;
+    if (c !== classNumber.control) return;
+    for (let left = this.#waiting.length; left > 0 && (this.#freeCount[c] ?? 0) > 0; left--) this.#waiting.shift()?.();
+  }
+
+  /** `retry` is called once, when a slot of the control class has been given back. */
+  whenControlRoom(retry: () => void): void {
+    this.#waiting.push(retry);
   }
 
   /** Slots of a class in use. */

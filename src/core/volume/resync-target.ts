@@ -32,6 +32,8 @@ export class ResyncTarget {
   #position = 0;
   /** Requested and not answered, in bits; unlike the controller's figure never an estimate. */
   #outstanding = 0;
+  /** Ends of the ranges that were asked for, by their start; negative once a write of this node has overtaken the answer. */
+  readonly #asked = new Map<number, number>();
   failedBits = 0;
   deadline: Instant = NEVER;
 
@@ -50,6 +52,7 @@ export class ResyncTarget {
     this.#finishing = false;
     this.#position = 0;
     this.#outstanding = 0;
+    this.#asked.clear();
     this.failedBits = 0;
     this.controller.reset();
     this.deadline = now;
@@ -64,6 +67,8 @@ export class ResyncTarget {
   resume(now: Instant): void {
     if (!this.#running || !this.#paused) return;
     this.#paused = false;
+    // If it was about to end when it was paused, that is to be begun anew.
+    this.#finishing = false;
     this.deadline = now;
     this.#judge();
   }
@@ -87,6 +92,21 @@ export class ResyncTarget {
   onAnswer(length: number): void {
     this.controller.received += length / 512;
     this.#outstanding = Math.max(0, this.#outstanding - Math.ceil(length / BYTES_PER_BIT));
+  }
+
+  /**
+   * A Primary that is SyncTarget starts a write. The answer to a request for the same range that is under way was read before that write, so
+   * it must not be written after it; its bits stay set and are asked for again.
+   */
+  onLocalWrite(at: number, length: number): void {
+    for (const [start, end] of this.#asked) if (start < at + length && at < end) this.#asked.set(start, -1);
+  }
+
+  /** Whether the answer for the range may still be written. Called once for each, when it is here. */
+  mayWrite(at: number): boolean {
+    const end = this.#asked.get(at);
+    this.#asked.delete(at);
+    return this.#running && end !== undefined && end > 0;
   }
 
   /** `length` bytes could not be read by the Source or written here: their bits stay set. */
@@ -130,7 +150,9 @@ export class ResyncTarget {
       sent += bits;
       this.#outstanding += bits;
       const at = first * BYTES_PER_BIT;
-      this.#owner.sendResyncRequest(at, Math.min(bits * BYTES_PER_BIT, size - at));
+      const length = Math.min(bits * BYTES_PER_BIT, size - at);
+      this.#asked.set(at, at + length);
+      this.#owner.sendResyncRequest(at, length);
     }
     return sent;
   }

@@ -2,7 +2,7 @@
  * One volume: its disk with bitmap and activity log, the requests on it, and what its state means for them. The state itself is
  * changed by the resource alone (`setState`).
  */
-import type { BlockClient, BlockDevice } from "../block-device.ts";
+import { type BlockClient, type BlockDevice, EIO } from "../block-device.ts";
 import { encodeTransaction } from "../metadata/activity-log.ts";
 import type { Bitmap } from "../metadata/bitmap.ts";
 import type { MetadataFailure } from "../metadata/failures.ts";
@@ -35,7 +35,7 @@ import { METADATA_BLOCK, MetadataIo } from "./metadata-io.ts";
 import { Overlap } from "./overlap.ts";
 import type { Counters, VolumeHost, VolumeParts } from "./parts.ts";
 import { PeerRequests } from "./peer-requests.ts";
-import { requestKinds as kind, NO_SLOT } from "./requests.ts";
+import { requestFlags as flag, requestKinds as kind, NO_SLOT } from "./requests.ts";
 import { ResyncTarget } from "./resync-target.ts";
 
 /** How often a running resync writes its bitmap (drbd-84 §6.4). */
@@ -84,8 +84,10 @@ export class Volume implements VolumeParts, BlockDevice {
   mirror: MirrorMode = mirrorModes.none;
   held = false;
   refuses = false;
+  diskUpToDate = false;
   diskUsable = false;
   peerReadable = false;
+  peerDiskless = false;
   openCount = 0;
   /** Bits set when the resync began, and when that was. */
   resyncTotal = 0;
@@ -193,7 +195,10 @@ export class Volume implements VolumeParts, BlockDevice {
       slots: Math.min(this.settings.alExtents, maxAlExtents(geometry.al)),
       nextTransaction: ring,
       owner: {
-        onActive: (id) => this.app.active(id),
+        onActive: (id) => {
+          if (isPeers(this.host.requests.kind[id])) this.peer.active(id);
+          else this.app.active(id);
+        },
         onStarved: () => {
           this.host.link.closeEpoch();
           this.host.link.sendUnplug();
@@ -203,6 +208,7 @@ export class Volume implements VolumeParts, BlockDevice {
       },
     });
     this.superblock = found.superblock;
+    this.#dataIo = undefined;
     this.#store = { data, meta, io, geometry, bitmap, writer, activity, maxSize: found.maxSize };
     this.size512 = found.size;
     writer.writeAll((errno) => {
@@ -264,12 +270,22 @@ export class Volume implements VolumeParts, BlockDevice {
     const store = this.#store;
     if (store === undefined) return;
     this.#store = undefined;
-    this.#dataIo = undefined;
     this.superblock = undefined;
     this.derive();
+    store.io.close();
+    this.#dataIo?.close();
     store.activity.release();
+    this.#forgetExtents();
     store.data.close();
     if (store.meta !== store.data) store.meta.close();
+  }
+
+  /** References on extents of a log that is gone must not be given back to the next one. */
+  #forgetExtents(): void {
+    const { requests } = this.host;
+    for (let id = 0; id < requests.capacity; id++) {
+      if (requests.volume[id] === this.number) requests.clear(id, flag.active);
+    }
   }
 
   /** Changes the superblock and writes it; until it is stable no application request is started or answered. */
@@ -329,7 +345,13 @@ export class Volume implements VolumeParts, BlockDevice {
       return this.host.onBarrierFlushed(this, 0);
     }
     const id = this.host.requests.acquire("control", kind.barrierFlush, 0);
-    if (id === NO_SLOT) throw new Error("no control slot for a barrier flush");
+    if (id === NO_SLOT) {
+      return this.host.requests.whenControlRoom(() => {
+        if (this.#store === store) this.flushForBarrier();
+        else this.host.onBarrierFlushed(this, EIO);
+      });
+    }
+    this.host.requests.volume[id] = this.number;
     store.data.flush(id);
   }
 
@@ -377,6 +399,14 @@ export class Volume implements VolumeParts, BlockDevice {
     else if (this.state.conn === Conn.SyncSource) this.host.onSourceProgress(this);
   }
 
+  onResyncWriteFailed(length: number): void {
+    if (this.target.running) this.target.onFailed(length);
+  }
+
+  overtakeResync(at: number, length: number): void {
+    if (this.target.running) this.target.onLocalWrite(at, length);
+  }
+
   readableLocally(at: number, length: number): boolean {
     if (this.state.disk >= DiskState.UpToDate) return true;
     const { bitmap } = this;
@@ -391,8 +421,10 @@ export class Volume implements VolumeParts, BlockDevice {
   derive(): void {
     const s = this.state;
     const holding = this.#holds > 0;
+    this.diskUpToDate = this.#store !== undefined && s.disk === DiskState.UpToDate;
     this.diskUsable = this.#store !== undefined && s.disk >= DiskState.Inconsistent;
     this.peerReadable = s.conn >= Conn.Connected && s.pdsk === DiskState.UpToDate;
+    this.peerDiskless = s.conn >= Conn.Connected && s.pdsk < DiskState.Inconsistent;
     const sends =
       s.conn >= Conn.Connected &&
       (s.pdsk === DiskState.UpToDate ||
@@ -460,8 +492,7 @@ export class Volume implements VolumeParts, BlockDevice {
   }
 
   #ordered(id: number): void {
-    const k = this.host.requests.kind[id] ?? 0;
-    if (k >= kind.peerWrite) this.peer.ordered(id);
+    if (isPeers(this.host.requests.kind[id])) this.peer.ordered(id);
     else this.app.ordered(id);
   }
 
@@ -526,3 +557,6 @@ export class Volume implements VolumeParts, BlockDevice {
     for (const client of [...this.#clients]) client.onShutdown();
   }
 }
+
+/** Whether a request of this kind came from the peer. */
+const isPeers = (requestKind: number | undefined): boolean => (requestKind ?? 0) >= kind.peerWrite;
