@@ -2,7 +2,7 @@
  * Makes the compiled `futago` command one file, in place: loading sixty modules one by one takes longer than most commands do. The
  * engine stays as it is: it starts once.
  */
-import { readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
@@ -26,5 +26,7 @@ if (!readFileSync(entry, "utf8").startsWith(SHEBANG + REQUIRE)) {
     logLevel: "error",
   });
   const code = result.outputFiles[0].text.replace(SHEBANG, "");
-  writeFileSync(entry, SHEBANG + REQUIRE + code, { mode: 0o755 });
+  writeFileSync(entry, SHEBANG + REQUIRE + code);
 }
+// `futago install-names` links to it.
+chmodSync(entry, 0o755);

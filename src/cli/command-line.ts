@@ -41,6 +41,9 @@ const refused = (exit: "usage" | "syntax", text: string): CommandLine => ({ kind
 const unrecognized = (word: string): CommandLine =>
   refused("usage", `futago: unrecognized option '${word}'\ntry 'futago help'`);
 
+/** 8.3's names that 8.4 still knows. */
+const deprecated: ReadonlyMap<string, VerbName> = new Map([["state", "role"]]);
+
 /** Reads the words after the program's name. */
 export function parseCommandLine(argv: readonly string[]): CommandLine {
   const found: Option[] = [];
@@ -76,7 +79,8 @@ function optionOf(word: string): Option | undefined {
 }
 
 function commandOf(words: readonly string[], found: readonly Option[]): CommandLine {
-  const [first, ...rest] = words;
+  const [word, ...rest] = words;
+  const first = deprecated.get(word ?? "") ?? word;
   const asks = (name: OptionName): boolean => found.some((option) => option.name === name);
   if (first === undefined && asks("version")) return { kind: "command", verb: "version", given: {}, words: [] };
   if (first === "help") return { kind: "help", topic: rest[0], exit: "ok" };
@@ -96,6 +100,7 @@ function commandOf(words: readonly string[], found: readonly Option[]): CommandL
     if (value === false) delete given[option.name];
     else given[option.name] = value;
   }
+  if (verb.scope === "folder" && rest.length !== 1) return refused("usage", `futago ${first}: one folder, please`);
   if (verb.scope === "none" && rest.length > 0) return refused("usage", `futago ${first}: takes no arguments`);
   return { kind: "command", verb: first, given: given as GivenOptions, words: rest };
 }

@@ -1,7 +1,7 @@
 /** The operator's configuration as a command needs it: found, parsed, and resolved for this node. */
 import { resolve as resolvePath } from "node:path";
 import type { ResourceConfig } from "../core/config/effective.ts";
-import type { NodeIdentity } from "../core/config/node.ts";
+import { type NodeIdentity, placeOf } from "../core/config/node.ts";
 import { parseConfig } from "../core/config/parse-config.ts";
 import { resolve } from "../core/config/resolve.ts";
 import { showPosition } from "../core/config/source.ts";
@@ -50,7 +50,8 @@ export function loadConfiguration(session: Session, verifyAddress: boolean): Con
   if ("errors" in parsed) return refusal(parsed.errors);
   const { tree } = parsed;
   const node = nodeIdentity(session.paths.node, tree, verifyAddress && !session.given["dry-run"]);
-  const resolved = resolve(tree, node);
+  const { peer } = session.given;
+  const resolved = resolve(tree, node, peer === undefined ? {} : { peer });
   if ("errors" in resolved) return refusal(resolved.errors);
   const warnings = [...parsed.warnings, ...resolved.warnings];
   return {
@@ -58,7 +59,7 @@ export function loadConfiguration(session: Session, verifyAddress: boolean): Con
     tree,
     node,
     resources: resolved.resources,
-    known: tree.resources.map(({ name }) => knownResource(name, resolved.resources)),
+    known: tree.resources.map(({ name }) => knownResource(name, resolved.resources, isImplicit(tree, node, name))),
     warnings: warnings.map(({ at, text }) => `${showPosition(at)}: ${text}`),
   };
 }
@@ -68,10 +69,17 @@ const refusal = (errors: readonly Error[]): ConfigurationRefusal => ({
   text: errors.map((error) => error.message).join("\n"),
 });
 
-function knownResource(name: string, resources: readonly ResourceConfig[]): KnownResource {
+/** Whether the statements of the only volume stand directly in this node's host section. */
+export function isImplicit(tree: ConfigTree, node: NodeIdentity, name: string): boolean {
+  const resource = tree.resources.find((candidate) => candidate.name === name);
+  const host = resource === undefined ? undefined : placeOf(resource, node).local;
+  return host?.volumes[0]?.implicit ?? false;
+}
+
+function knownResource(name: string, resources: readonly ResourceConfig[], implicit: boolean): KnownResource {
   const here = resources.find((resource) => resource.name === name);
   const volumes = (here?.volumes ?? []).map(({ volume, local }) => ({ volume, minor: local.minor }));
-  return { name, ignored: here === undefined, volumes };
+  return { name, ignored: here === undefined, stacked: here !== undefined && here.stackedOn !== "", implicit, volumes };
 }
 
 function firstStandard(): string {

@@ -1,8 +1,11 @@
 /** What a command is given instead of the process's globals, so that tests run it in place. */
 import type { NodePaths } from "../engine/run-paths.ts";
 import type { GivenOptions } from "./command-line.ts";
+import type { Program } from "./programs.ts";
 
 export interface Context {
+  /** The name that this program was called by, as a word of its messages. */
+  readonly program: Program;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly hostname: string;
   /** Folder against which relative file names are read. */

@@ -1,13 +1,24 @@
-/** `futago dump`: the configuration in drbdadm's form (drbd-84 §10.7). */
+/** `futago dump` and `dump-xml`: the configuration in drbdadm's forms (drbd-84 §10.7). */
 import { dump, dumpResource } from "../core/config/dump.ts";
 import type { Configuration } from "./configuration.ts";
 import type { Session } from "./context.ts";
+import { dumpResourceXml, dumpXml } from "./dump-xml.ts";
 import type { ExitName } from "./exit-codes.ts";
 
+const forms = {
+  dump: { all: dump, one: dumpResource },
+  "dump-xml": { all: dumpXml, one: dumpResourceXml },
+} as const;
+
 /** Everything, or the resources named: those that are ignored on this host too, for they can be read all the same. */
-export function dumpVerb(session: Session, { tree, node }: Configuration, words: readonly string[]): ExitName {
+export function dumpVerb(
+  session: Session,
+  form: keyof typeof forms,
+  { tree, node }: Configuration,
+  words: readonly string[],
+): ExitName {
   if (words.length === 0 || words.includes("all")) {
-    session.out(dump(tree, node));
+    session.out(forms[form].all(tree, node));
     return "ok";
   }
   for (const word of words) {
@@ -16,7 +27,7 @@ export function dumpVerb(session: Session, { tree, node }: Configuration, words:
       session.err(`'${word}' not defined in your config (for this host).\n`);
       return "usage";
     }
-    session.out(dumpResource(tree, resource, node));
+    session.out(forms[form].one(tree, resource, node));
   }
   return "ok";
 }

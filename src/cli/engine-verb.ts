@@ -7,6 +7,7 @@ import type { Session } from "./context.ts";
 import { reachEngine, writePid } from "./engine-process.ts";
 import type { ExitName } from "./exit-codes.ts";
 import { engineCommand } from "./perform.ts";
+import { notifyReady } from "./service-notify.ts";
 
 /** Returns when the engine's module has started; the process lives on until the engine ends it. */
 export async function engineVerb(
@@ -33,6 +34,9 @@ export async function engineVerb(
   process.argv = [process.execPath, program, ...args];
   // Interrupting an engine is the engine's affair: it has I/O to finish.
   process.removeAllListeners("SIGINT");
+  // Its module has run to its end when the engine answers on its control socket.
   await import(pathToFileURL(program).href);
+  const trouble = await notifyReady(session.env, process.pid, `engine of ${resource} runs`);
+  if (trouble !== undefined) session.err(`${resource}: ${trouble}\n`);
   return "ok";
 }

@@ -8,6 +8,7 @@ export const exitCodes = {
   ok: { code: 0, meaning: "done" },
   usage: { code: 1, meaning: "wrong usage, or the resource is not defined for this host" },
   syntax: { code: 2, meaning: "an option's value or an argument is malformed" },
+  notRunning: { code: 3, meaning: "initd-status: no engine runs" },
   waitOrOutdated: { code: 5, meaning: "a wait timed out, or the disk is lower than Outdated anyway" },
   configuration: { code: 10, meaning: "the configuration is invalid, or the engine refused it" },
   stateChange: { code: 11, meaning: "the state change was refused" },

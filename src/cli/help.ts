@@ -5,9 +5,15 @@ import { generalOptions, isVerb, type OptionName, options, type Verb, verbNames,
 const groups = ["daily use", "state", "looking", "metadata", "other"] as const satisfies readonly Verb["group"][];
 
 const argumentsOf = (verb: Verb): string => {
-  const word = { volume: "{all | RES[/VOL] ...}", resource: "{all | RES ...}", "one resource": "RES", none: "" }[
-    verb.scope
-  ];
+  const word = {
+    volume: "{all | RES[/VOL] ...}",
+    resource: "{all | RES ...}",
+    "whole resource": "{all | RES ...}",
+    "one resource": "RES",
+    folder: "DIR",
+    none: "",
+    ignored: "",
+  }[verb.scope];
   return verb.optional ? `[${word.slice(1, -1)}]` : word;
 };
 
@@ -53,6 +59,23 @@ export function generalHelp(): string {
   lines.push("", "futago help COMMAND explains one command, futago help exit-codes the exit codes.");
   return `${lines.join("\n")}\n`;
 }
+
+/** `hidden-commands`: what the general help leaves out. */
+export function hiddenHelp(): string {
+  const lines: string[] = [];
+  for (const [group, title] of hiddenGroups) {
+    lines.push(title);
+    for (const name of verbNames)
+      if (verbOf(name).group === group) lines.push(`  ${name.padEnd(21)} ${verbOf(name).summary}`);
+    lines.push("");
+  }
+  return lines.map((line) => `${line}\n`).join("");
+}
+
+const hiddenGroups = [
+  ["scripts", "COMMANDS FOR SCRIPTS"],
+  ["handlers", "HANDLERS, as the configuration says"],
+] as const satisfies readonly (readonly [Verb["group"], string])[];
 
 function exitCodesHelp(): string {
   const rows = Object.values(exitCodes).map(({ code, meaning }) => `  ${String(code).padStart(2)}  ${meaning}`);

@@ -6,6 +6,7 @@ import { createInterface } from "node:readline/promises";
 import { fileURLToPath } from "node:url";
 import type { Context } from "./context.ts";
 import { exitCodes } from "./exit-codes.ts";
+import { programOf } from "./programs.ts";
 import { runCommand } from "./run.ts";
 
 /** Written at once, so that nothing is lost when the process ends. A reader that has gone (`futago dump | head`) ends it quietly. */
@@ -47,6 +48,7 @@ process.once("SIGINT", () => {
 });
 
 const context: Context = {
+  program: programOf(process.argv[1] ?? ""),
   env: process.env,
   hostname: hostname(),
   cwd: process.cwd(),

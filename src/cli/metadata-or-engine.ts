@@ -61,6 +61,7 @@ async function onAttached(
   const status = await statusOf(client);
   const disk = status.volumes.find((one) => one.volume === volume)?.disk ?? "Diskless";
   if (disk === "Diskless") return undefined;
+  if (verb === "check-resize") return "ok";
   if (verb === "get-gi" || verb === "show-gi") {
     const view = await generationOf(client, volume);
     if (view !== undefined) session.out(generationText(verb, view));

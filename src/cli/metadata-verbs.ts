@@ -13,7 +13,6 @@ import {
   writeDevUuid,
 } from "../core/metadata/commands.ts";
 import { createMd } from "../core/metadata/create-md.ts";
-import type { Placement } from "../core/metadata/geometry.ts";
 import type { Target } from "../core/metadata/open.ts";
 import {
   CANCELLED,
@@ -28,6 +27,7 @@ import { openMetadataFile } from "../node/metadata-file.ts";
 import type { GivenOptions } from "./command-line.ts";
 import type { Session } from "./context.ts";
 import { type ExitName, exitNamed } from "./exit-codes.ts";
+import { type MetadataPlace, metadataPlace, placementWord } from "./metadata-place.ts";
 
 type Run = (target: Target, consent: Consent, session: Session) => CommandResult;
 
@@ -59,6 +59,8 @@ export const metadataVerbs = {
   "create-md": { access: "write", run: createWithUuid },
   "wipe-md": { access: "write", run: (target, consent) => wipeMd(target, consent) },
   "apply-al": { access: "write", run: (target) => applyAl(target) },
+  // Metadata that lies where the disk's size puts it needs no help; a disk that grew offline has it elsewhere.
+  "check-resize": { access: "read", run: (target) => ({ ...getGi(target), stdout: "" }) },
   outdate: { access: "write", run: (target) => outdate(target) },
   invalidate: { access: "write", run: (target) => invalidate(target) },
   "dump-md": { access: "read", run: (target, consent, session) => dumpMd(target, dumpHead(target, session), consent) },
@@ -67,6 +69,7 @@ export const metadataVerbs = {
   "show-gi": { access: "read", run: (target) => showGiCommand(target) },
 } as const satisfies Record<string, MetadataVerb>;
 export type MetadataVerbName = keyof typeof metadataVerbs;
+export const isMetadataVerb = (word: string): word is MetadataVerbName => Object.hasOwn(metadataVerbs, word);
 
 /** `2024-01-31 12:00:00 +0100 [1706698800]`, in the local time zone. */
 export function dumpTime(date: Date): string {
@@ -78,27 +81,20 @@ export function dumpTime(date: Date): string {
   return `${day} ${time} ${zone} [${Math.floor(date.getTime() / 1000)}]`;
 }
 
-/** Where the metadata of a volume lies: path and placement. */
-export function metadataPlace(volume: VolumeConfig): { readonly path: string; readonly placement: Placement } {
-  const { disk, metaDisk } = volume.local;
-  switch (metaDisk.kind) {
-    case "internal":
-      return { path: disk, placement: { kind: "internal" } };
-    case "flexible":
-      return { path: metaDisk.path, placement: { kind: "flex-external" } };
-    case "indexed":
-      return { path: metaDisk.path, placement: { kind: "indexed", index: metaDisk.index } };
-    default:
-      return metaDisk satisfies never;
-  }
+/** Runs a metadata verb on one volume, asking where the command asks. The disk is locked as an engine would lock it. */
+export function metadataVerb(session: Session, verb: MetadataVerbName, volume: VolumeConfig): Promise<ExitName> {
+  return metadataVerbAt(session, verb, volume.local.minor, metadataPlace(volume));
 }
 
-/** Runs a metadata verb on one volume, asking where the command asks. The disk is locked as an engine would lock it. */
-export async function metadataVerb(session: Session, verb: MetadataVerbName, volume: VolumeConfig): Promise<ExitName> {
-  const { path, placement } = metadataPlace(volume);
+/** As `metadataVerb`, with the place given as drbdmeta's arguments give it. */
+export async function metadataVerbAt(
+  session: Session,
+  verb: MetadataVerbName,
+  minor: number,
+  { path, placement }: MetadataPlace,
+): Promise<ExitName> {
   if (session.given["dry-run"]) {
-    const index = placement.kind === "indexed" ? String(placement.index) : placement.kind;
-    session.out(`${verb}: minor ${volume.local.minor} v08 ${path} ${index}\n`);
+    session.out(`${verb}: minor ${minor} v08 ${path} ${placementWord(placement)}\n`);
     return "ok";
   }
   const { access, run }: MetadataVerb = metadataVerbs[verb];

@@ -13,7 +13,7 @@ import type { Target } from "./targets.ts";
 
 /** What drbdsetup answers for a minor, or a resource, that the kernel does not know (drbd-84 §10.6). */
 export const notAllocated = { code: 127, text: "Device minor not allocated" };
-const unknownResource = { code: 158, text: "Unknown resource" };
+export const unknownResource = { code: 158, text: "Unknown resource" };
 
 /** A state change may wait for the peer, for I/O, for a fencing handler: only the engine's end bounds it. */
 const NO_LIMIT = undefined;
@@ -63,7 +63,7 @@ export function engineCommand(session: Session, resource: string, configFile: st
 }
 
 function refuse(session: Session, verb: StateVerb, target: Target): ExitName {
-  const onResource = verb === "connect" || verb === "disconnect";
+  const onResource = ["connect", "disconnect", "new-minor", "sh-new-minor"].includes(verb);
   session.err(
     `${refusalLine(onResource ? target.resource : target.object, onResource ? unknownResource : notAllocated)}\n`,
   );

@@ -13,6 +13,11 @@ export type Step =
 /** Verbs that ask a running engine to change its state. */
 export const stateVerbs = [
   "up",
+  "adjust",
+  "adjust-with-progress",
+  "new-resource",
+  "new-minor",
+  "sh-new-minor",
   "down",
   "attach",
   "detach",
@@ -33,7 +38,14 @@ export const isStateVerb = (verb: VerbName): verb is StateVerb => stateVerbs.som
 /** The steps for one target, in order; a step that fails ends them. */
 export function planOf(verb: StateVerb, target: Target, given: GivenOptions): readonly Step[] {
   switch (verb) {
+    case "new-resource":
+      return [{ kind: "start engine" }];
+    case "new-minor":
+    case "sh-new-minor":
+      return [];
     case "up":
+    case "adjust":
+    case "adjust-with-progress":
       return [
         { kind: "start engine" },
         { kind: "request", request: requestOf("attach", target, given), unlessDone: true },
@@ -49,7 +61,13 @@ export function planOf(verb: StateVerb, target: Target, given: GivenOptions): re
   }
 }
 
-function requestOf(verb: Exclude<StateVerb, "up" | "down">, target: Target, given: GivenOptions): StateRequest {
+/** Verbs of which each volume or resource is one request. */
+type RequestVerb = Exclude<
+  StateVerb,
+  "up" | "down" | "adjust" | "adjust-with-progress" | "new-resource" | "new-minor" | "sh-new-minor"
+>;
+
+function requestOf(verb: RequestVerb, target: Target, given: GivenOptions): StateRequest {
   const { volume } = target;
   const force = given.force ?? false;
   switch (verb) {

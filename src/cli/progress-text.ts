@@ -23,6 +23,10 @@ export const isSyncState = (volume: VolumeStatus): boolean =>
 
 export const isVerifyState = (volume: VolumeStatus): boolean => ["VerifyS", "VerifyT"].includes(volume.replication);
 
+/** The states in which /proc/drbd shows progress: not while a resync is paused. */
+export const isUnderWay = (volume: VolumeStatus): boolean =>
+  ["SyncSource", "SyncTarget", "VerifyS", "VerifyT"].includes(volume.replication);
+
 /** `h:mm:ss`. */
 export function clockText(seconds: number): string {
   const whole = Math.max(0, Math.round(seconds));

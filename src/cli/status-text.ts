@@ -77,7 +77,7 @@ function verboseLines(status: ResourceStatus): string[] {
 }
 
 /** `Unconfigured` if there is neither disk nor network, as drbdsetup prints role, cstate and dstate. */
-const isUnconfigured = (status: ResourceStatus, volume: VolumeStatus): boolean =>
+export const isUnconfigured = (status: ResourceStatus, volume: VolumeStatus): boolean =>
   status.connection === "StandAlone" && volume.disk === "Diskless";
 
 export const shortQueries = {

@@ -21,7 +21,12 @@ export async function statusNow(paths: ResourcePaths): Promise<ResourceStatus | 
   }
 }
 
-const forPeople = (status: ResourceStatus, { given }: Session): string => statusText(status, given.verbose ?? false);
+/** Called as drbdadm or drbdsetup nothing but their lines: programs read them. */
+const forPeople = (status: ResourceStatus, { given, program }: Session): string =>
+  statusText(status, given.verbose ?? false)
+    .split("\n")
+    .filter((line) => program === "futago" || !line.trimStart().startsWith("#"))
+    .join("\n");
 const jsonText = (statuses: readonly ResourceStatus[]): string =>
   `${JSON.stringify(statuses.map(statusJson), null, 2)}\n`;
 

@@ -11,6 +11,9 @@ export interface KnownResource {
   readonly name: string;
   /** No `on` section names this node. */
   readonly ignored: boolean;
+  readonly stacked: boolean;
+  /** Its only volume is not written as one: `r0/0` is then another name of `r0`. */
+  readonly implicit: boolean;
   readonly volumes: readonly KnownVolume[];
 }
 
@@ -31,20 +34,29 @@ const notDefined = (word: string): TargetRefusal => ({
   refusal: `'${word}' not defined in your config (for this host).`,
 });
 
-/** Resolves the words, keeping their order; a refusal names the first word that cannot be resolved. */
+/**
+ * Resolves the words, keeping their order. With `stacked`, `all` means the stacked resources and a normal one is refused; without it
+ * `all` leaves them out; a refusal names the first word that cannot be resolved. */
 export function selectTargets(
   verb: VerbName,
   words: readonly string[],
   resources: readonly KnownResource[],
   node: string,
+  stacked: boolean,
 ): readonly Target[] | TargetRefusal {
   const { scope, optional } = verbOf(verb);
+  if (scope === "none" || scope === "ignored" || scope === "folder") return [];
   const chosen = words.length === 0 && optional ? ["all"] : words;
   if (chosen.length === 0) return { refusal: `No resource names specified\ntry 'futago help ${verb}'` };
   const targets: Target[] = [];
   for (const word of chosen) {
-    const found = word === "all" ? everything(resources, node) : one(word, resources, node);
+    const found = word === "all" ? everything(resources, node, stacked) : one(word, resources, node);
     if ("refusal" in found) return found;
+    const normal = found.find((target) => stacked && !isStacked(target.resource, resources));
+    if (normal !== undefined)
+      return { refusal: `'${normal.resource}' is a normal resource, and not available in stacked mode.` };
+    if (scope === "whole resource" && found.some((target) => isPart(target, resources)))
+      return { refusal: `${verb} operates on whole resources, but you specified a specific volume!` };
     for (const target of found) {
       const widened = scope === "volume" || target.volume === undefined ? target : whole(target.resource, resources);
       if (!targets.some((seen) => seen.resource === widened.resource && seen.volume === widened.volume))
@@ -56,7 +68,16 @@ export function selectTargets(
   return targets;
 }
 
-function everything(resources: readonly KnownResource[], node: string): readonly Target[] | TargetRefusal {
+const isPart = ({ resource, volume }: Target, resources: readonly KnownResource[]): boolean =>
+  volume !== undefined && !resources.some((one) => one.name === resource && one.implicit);
+const isStacked = (name: string, resources: readonly KnownResource[]): boolean =>
+  resources.some((resource) => resource.name === name && resource.stacked);
+
+function everything(
+  resources: readonly KnownResource[],
+  node: string,
+  stacked: boolean,
+): readonly Target[] | TargetRefusal {
   if (resources.length === 0) return { refusal: "no resources defined!" };
   const here = resources.filter((resource) => !resource.ignored);
   if (here.length === 0) {
@@ -64,7 +85,10 @@ function everything(resources: readonly KnownResource[], node: string): readonly
       refusal: `WARN: no normal resources defined for this host (${node})!?\nMisspelled name of the local machine with the 'on' keyword ?`,
     };
   }
-  return here.map((resource) => wholeOf(resource));
+  const wanted = here.filter((resource) => resource.stacked === stacked);
+  if (wanted.length === 0 && stacked)
+    return { refusal: `WARN: nothing stacked for this host (${node}), nothing to do in stacked mode!` };
+  return wanted.map((resource) => wholeOf(resource));
 }
 
 function wholeOf(resource: KnownResource): Target {

@@ -17,12 +17,17 @@ export const options = {
   verbose: { kind: "flag", short: "v", help: "say more" },
   help: { kind: "flag", short: "h", help: "print the help of the command" },
   version: { kind: "flag", short: "V", help: "print the version" },
+  stacked: { kind: "flag", short: "S", help: "the stacked resources instead of the normal ones" },
+  peer: { kind: "text", short: "P", help: "the peer's node name, for a resource with more than two hosts" },
   force: { kind: "flag", short: "f", help: "" },
   "overwrite-data-of-peer": { kind: "flag", short: "o", help: "old name of --force" },
   "discard-my-data": { kind: "flag", short: "D", help: "after a split brain: give up this node's changes" },
   tentative: { kind: "flag", help: "connect and report what would be synchronised, then disconnect" },
   json: { kind: "flag", help: "as JSON, with the keys of `drbdsetup status --json`" },
   watch: { kind: "flag", short: "w", help: "print again whenever something changes, until interrupted" },
+  now: { kind: "flag", help: "only what is there now" },
+  statistics: { kind: "flag", help: "with counters" },
+  timestamps: { kind: "flag", help: "each line begins with the time" },
   follow: { kind: "flag", help: "go on as records are written" },
   lines: { kind: "count", short: "n", help: "only the last N records" },
   log: { kind: "text", help: "text or json" },
@@ -37,16 +42,27 @@ export const options = {
 export type OptionName = keyof typeof options;
 
 /** Options that every verb takes. */
-export const generalOptions: readonly OptionName[] = ["config-file", "node", "dry-run", "verbose", "help", "version"];
+export const generalOptions: readonly OptionName[] = [
+  "config-file",
+  "node",
+  "dry-run",
+  "verbose",
+  "stacked",
+  "peer",
+  "help",
+  "version",
+];
 
 /**
  * What a verb acts on. `volume`: resources or single volumes; `resource`: whole resources, a volume stands for its resource;
- * `one resource`: exactly one; `none`: no arguments. `optional` means that no argument stands for `all`.
+ * `whole resource`: a volume is refused; `one resource`: exactly one; `folder`: a path instead; `none`: no arguments; `ignored`: names are
+ * accepted with a warning. `optional` means that no argument stands for `all`.
  */
-export type Scope = "volume" | "resource" | "one resource" | "none";
+export type Scope = "volume" | "resource" | "whole resource" | "one resource" | "folder" | "none" | "ignored";
 
 export interface Verb {
-  readonly group: "daily use" | "state" | "looking" | "metadata" | "other";
+  /** `scripts` and `handlers` are left out of the general help: `hidden-commands` lists them. */
+  readonly group: "daily use" | "state" | "looking" | "metadata" | "other" | "scripts" | "handlers";
   readonly scope: Scope;
   readonly optional?: boolean;
   readonly options: readonly OptionName[];
@@ -55,6 +71,13 @@ export interface Verb {
   readonly notes?: Partial<Record<OptionName, string>>;
 }
 
+/** Run by hand or by a script what drbd.conf's handlers section says (drbd-84 §10.9). */
+const handler = {
+  group: "handlers",
+  scope: "volume",
+  options: [],
+  summary: "run this handler of the configuration",
+} as const;
 const waitOptions = ["wfc-timeout", "degr-wfc-timeout", "outdated-wfc-timeout", "wait-after-sb"] as const;
 
 export const verbs = {
@@ -85,6 +108,12 @@ export const verbs = {
     optional: true,
     options: ["json", "watch"],
     summary: "show resources, whether their data is protected, and what to do if not",
+  },
+  adjust: {
+    group: "daily use",
+    scope: "resource",
+    options: ["log"],
+    summary: "do what is missing: start the engine, attach, connect",
   },
   attach: { group: "state", scope: "volume", options: [], summary: "take the local disk into use" },
   detach: {
@@ -145,12 +174,51 @@ export const verbs = {
     summary: "print the data generation UUIDs, with a legend",
   },
   "get-gi": { group: "looking", scope: "volume", options: [], summary: "print the data generation UUIDs on one line" },
+  proc: {
+    group: "looking",
+    scope: "none",
+    options: [],
+    summary: "print the text of /proc/drbd",
+  },
+  "initd-status": {
+    group: "looking",
+    scope: "none",
+    options: [],
+    summary: "print the status text of /etc/init.d/drbd; exit 3 if no engine runs",
+  },
+  overview: {
+    group: "looking",
+    scope: "none",
+    options: [],
+    summary: "print one line for each volume, as drbd-overview",
+  },
+  events2: {
+    group: "looking",
+    scope: "resource",
+    optional: true,
+    options: ["now", "statistics", "timestamps"],
+    summary: "print what exists, then every change, as drbdsetup events2",
+  },
+  events: {
+    group: "looking",
+    scope: "volume",
+    optional: true,
+    options: [],
+    summary: "print every change of state on one line, as drbdsetup events of 8.4",
+  },
   dump: {
     group: "looking",
     scope: "resource",
     optional: true,
     options: [],
     summary: "check the configuration and print it",
+  },
+  "dump-xml": {
+    group: "looking",
+    scope: "resource",
+    optional: true,
+    options: [],
+    summary: "check the configuration and print it as XML",
   },
   journal: {
     group: "looking",
@@ -186,6 +254,97 @@ export const verbs = {
     options: [],
     summary: "apply the activity log after a crash (up does it itself)",
   },
+  "install-names": {
+    group: "other",
+    scope: "folder",
+    options: ["force"],
+    summary: "make the links drbdadm, drbdsetup, drbdmeta and drbd-overview in a folder",
+    notes: { force: "also in place of other programs of these names" },
+  },
+  "hidden-commands": { group: "other", scope: "none", options: [], summary: "print the commands for scripts" },
+  "adjust-with-progress": { group: "scripts", scope: "resource", options: ["log"], summary: "as adjust" },
+  "new-resource": {
+    group: "scripts",
+    scope: "resource",
+    options: ["log"],
+    summary: "start the engine, without disk and peer",
+  },
+  "new-minor": {
+    group: "scripts",
+    scope: "resource",
+    options: [],
+    summary: "nothing more than a running engine: it has its volumes from the configuration",
+  },
+  "sh-new-minor": { group: "scripts", scope: "resource", options: [], summary: "as new-minor" },
+  "check-resize": {
+    group: "scripts",
+    scope: "volume",
+    options: [],
+    summary: "check that the metadata lies where the disk's size puts it",
+  },
+  "wait-con-int": {
+    group: "scripts",
+    scope: "none",
+    options: waitOptions,
+    summary: "wait-connect for all resources, until interrupted",
+  },
+  "sh-nop": { group: "scripts", scope: "ignored", options: [], summary: "check the configuration" },
+  "sh-resources": {
+    group: "scripts",
+    scope: "ignored",
+    options: [],
+    summary: "print the names of the resources of this host on one line",
+  },
+  "sh-resource": { group: "scripts", scope: "whole resource", options: [], summary: "print the name of a resource" },
+  "sh-mod-parms": {
+    group: "scripts",
+    scope: "ignored",
+    options: [],
+    summary: "print the parameters of the kernel module",
+  },
+  "sh-dev": { group: "scripts", scope: "volume", options: [], summary: "print the device, /dev/drbd0" },
+  "sh-udev": {
+    group: "scripts",
+    scope: "volume",
+    options: [],
+    summary: "print what udev's rules need to know of a volume",
+  },
+  "sh-minor": { group: "scripts", scope: "volume", options: [], summary: "print the minor number" },
+  "sh-ll-dev": { group: "scripts", scope: "volume", options: [], summary: "print the backing disk" },
+  "sh-md-dev": { group: "scripts", scope: "volume", options: [], summary: "print the disk of the metadata" },
+  "sh-md-idx": {
+    group: "scripts",
+    scope: "volume",
+    options: [],
+    summary: "print where on it: internal, flexible, or the index",
+  },
+  "sh-ip": { group: "scripts", scope: "volume", options: [], summary: "print this node's address" },
+  "sh-lr-of": { group: "scripts", scope: "resource", options: [], summary: "print the resource below a stacked one" },
+  "sh-b-pri": {
+    group: "scripts",
+    scope: "volume",
+    options: [],
+    summary: "become primary where become-primary-on names this node",
+  },
+  "sh-status": {
+    group: "scripts",
+    scope: "volume",
+    optional: true,
+    options: [],
+    summary: "print the state as assignments for a shell",
+  },
+  "before-resync-target": handler,
+  "after-resync-target": handler,
+  "before-resync-source": handler,
+  "pri-on-incon-degr": handler,
+  "pri-lost-after-sb": handler,
+  "fence-peer": handler,
+  "unfence-peer": handler,
+  "local-io-error": handler,
+  "pri-lost": handler,
+  "initial-split-brain": handler,
+  "split-brain": handler,
+  "out-of-sync": handler,
   version: { group: "other", scope: "none", options: [], summary: "print the version" },
   help: { group: "other", scope: "none", options: [], summary: "print help; `futago help COMMAND` for one command" },
 } as const satisfies Record<string, Verb>;

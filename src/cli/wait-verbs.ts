@@ -31,6 +31,14 @@ export function waitTimeouts(startup: StartupTimeouts, given: GivenOptions): Sta
   return { wfcTimeout, degrWfcTimeout, outdatedWfcTimeout, waitAfterSb: given["wait-after-sb"] ?? startup.waitAfterSb };
 }
 
+/** Where no configuration is asked: as drbdsetup, for ever (drbd-84 §10.5). */
+export const usualTimeouts: StartupTimeouts = {
+  wfcTimeout: 0,
+  degrWfcTimeout: 0,
+  outdatedWfcTimeout: 0,
+  waitAfterSb: false,
+};
+
 /** The startup section of a resource, in seconds. */
 export function startupOf(configuration: Configuration, resource: string): StartupTimeouts {
   const { values } = resourceOf(configuration, resource).startup;

@@ -1,6 +1,7 @@
 import test from "ava";
 import { parseCommandLine } from "../../../src/cli/command-line.ts";
 import { isVerb, verbNames } from "../../../src/cli/verbs.ts";
+import { handlerOptions } from "../../../src/core/config/options.ts";
 
 const parse = (line: string) => parseCommandLine(line === "" ? [] : line.split(" "));
 const command = (verb: string, given: object, ...words: string[]) => ({ kind: "command", verb, given, words });
@@ -60,7 +61,13 @@ test(refusals, "toString r0", "usage", /Unknown command/);
 test("the table holds every verb that operators were promised", (t) => {
   const promised =
     "create-md up down connect disconnect attach detach primary secondary invalidate invalidate-remote outdate role cstate " +
-    "dstate status wait-connect wait-sync dump-md wipe-md apply-al show-gi get-gi dump pause-sync resume-sync journal version help engine";
-  for (const verb of promised.split(" ")) t.true(isVerb(verb), verb);
-  t.is(promised.split(" ").length, verbNames.length);
+    "dstate status wait-connect wait-sync dump-md wipe-md apply-al show-gi get-gi dump pause-sync resume-sync journal version help engine " +
+    "adjust proc initd-status overview events2 events dump-xml install-names hidden-commands";
+  const forScripts =
+    "adjust-with-progress new-resource new-minor sh-new-minor check-resize wait-con-int sh-nop sh-resources sh-resource " +
+    "sh-mod-parms sh-dev sh-udev sh-minor sh-ll-dev sh-md-dev sh-md-idx sh-ip sh-lr-of sh-b-pri sh-status";
+  const handlers = Object.keys(handlerOptions).join(" ");
+  const all = `${promised} ${forScripts} ${handlers}`.split(" ");
+  for (const verb of all) t.true(isVerb(verb), verb);
+  t.is(all.length, verbNames.length);
 });

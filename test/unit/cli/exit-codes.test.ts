@@ -7,7 +7,7 @@ const exitOf = (code: number): number => exitCodes[exitNameOf({ code, text: "" }
 test("§10.6: the codes of the table are drbdadm's, drbdsetup's and drbdmeta's", (t) => {
   t.deepEqual(
     Object.values(exitCodes).map(({ code }) => code),
-    [0, 1, 2, 5, 10, 11, 16, 17, 20, 40, 42],
+    [0, 1, 2, 3, 5, 10, 11, 16, 17, 20, 40, 42],
   );
 });
 

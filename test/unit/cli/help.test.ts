@@ -1,12 +1,19 @@
 import test from "ava";
 import { parseCommandLine } from "../../../src/cli/command-line.ts";
 import { exitCodes } from "../../../src/cli/exit-codes.ts";
-import { generalHelp, helpOn } from "../../../src/cli/help.ts";
+import { generalHelp, helpOn, hiddenHelp } from "../../../src/cli/help.ts";
 import { verbNames, verbOf } from "../../../src/cli/verbs.ts";
+
+const isHidden = (verb: (typeof verbNames)[number]): boolean => ["scripts", "handlers"].includes(verbOf(verb).group);
+
+test("hidden-commands names the verbs that the general help leaves out", (t) => {
+  const text = hiddenHelp();
+  for (const verb of verbNames) t.is(new RegExp(`^  ${verb} +\\S`, "m").test(text), isHidden(verb), verb);
+});
 
 test("the general help names every verb and gives examples that parse", (t) => {
   const text = generalHelp();
-  for (const verb of verbNames) t.regex(text, new RegExp(`^  ${verb} +\\S`, "m"), verb);
+  for (const verb of verbNames) t.is(new RegExp(`^  ${verb} +\\S`, "m").test(text), !isHidden(verb), verb);
   const examples = text
     .slice(text.indexOf("EXAMPLES"), text.indexOf("DAILY USE"))
     .matchAll(/futago ([^;\n]+?)(?=;|\n| {2})/g);

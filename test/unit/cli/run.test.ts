@@ -51,6 +51,7 @@ function bench(t: ExecutionContext, more = ""): Bench {
     let out = "";
     let err = "";
     const context: Context = {
+      program: "futago",
       env,
       hostname: "elsewhere",
       cwd: folder,

@@ -3,18 +3,20 @@ import { type KnownResource, selectTargets } from "../../../src/cli/targets.ts";
 import type { VerbName } from "../../../src/cli/verbs.ts";
 
 const known: readonly KnownResource[] = [
-  { name: "r0", ignored: false, volumes: [{ volume: 0, minor: 0 }] },
+  { name: "r0", ignored: false, stacked: false, implicit: true, volumes: [{ volume: 0, minor: 0 }] },
   {
     name: "r1",
     ignored: false,
+    stacked: false,
+    implicit: false,
     volumes: [
       { volume: 0, minor: 10 },
       { volume: 7, minor: 17 },
     ],
   },
-  { name: "far", ignored: true, volumes: [] },
+  { name: "far", ignored: true, stacked: false, implicit: true, volumes: [] },
 ];
-const select = (verb: VerbName, ...words: string[]) => selectTargets(verb, words, known, "host01");
+const select = (verb: VerbName, ...words: string[]) => selectTargets(verb, words, known, "host01", false);
 
 test("§10.6: RES, RES/VOL, minor-N and /dev/drbdN name the same volume", (t) => {
   const volume = [{ resource: "r1", volume: 7, object: "17" }];
@@ -57,8 +59,8 @@ test(refusals, "up", "far", "'far' ignored, since this host (host01) is not ment
 test(refusals, "journal", "all", "futago journal: exactly one resource, please");
 
 test("refused: all, where nothing is defined or nothing for this host", (t) => {
-  t.deepEqual(selectTargets("role", ["all"], [], "host01"), { refusal: "no resources defined!" });
-  t.deepEqual(selectTargets("role", ["all"], known.slice(2), "host01"), {
+  t.deepEqual(selectTargets("role", ["all"], [], "host01", false), { refusal: "no resources defined!" });
+  t.deepEqual(selectTargets("role", ["all"], known.slice(2), "host01", false), {
     refusal:
       "WARN: no normal resources defined for this host (host01)!?\nMisspelled name of the local machine with the 'on' keyword ?",
   });
