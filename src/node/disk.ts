@@ -120,6 +120,7 @@ function describe(fd: number, path: string, stats: BigIntStats, options: DiskOpt
   }
   // Cached pages would turn direct writes into slow ones, and could be stale to others.
   if (options.direct) sys.dropCache(fd);
+  const inMemory = !isBlock && !options.direct && MEMORY_FILE_SYSTEMS.has(statfsSync(path).type);
   let open = true;
   return {
     refused: false,
@@ -127,8 +128,10 @@ function describe(fd: number, path: string, stats: BigIntStats, options: DiskOpt
     path,
     kind: isBlock ? "block" : "file",
     direct: options.direct,
-    inMemory: !isBlock && !options.direct && MEMORY_FILE_SYSTEMS.has(statfsSync(path).type),
+    inMemory,
     ...limits,
+    // A flush would make nothing safer: what is in memory is lost with it.
+    hasVolatileCache: limits.hasVolatileCache && !inMemory,
     discardNow: (at, length) => discardNow(fd, at, length),
     allocation: (at, length) => (isBlock ? length : allocationOf(fd, at, length)),
     sizeNow: () => (isBlock ? blockDeviceSize(fd) : wholeBlocks(Number(fstatSync(fd).size), limits.logicalBlock)),

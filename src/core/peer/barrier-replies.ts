@@ -7,7 +7,10 @@ import { requestKinds as kind } from "../volume/requests.ts";
 import type { ConnectionOwner } from "./connection-parts.ts";
 import { ReceiverEpochs } from "./receiver-epochs.ts";
 
-/** A Futago receiver gathers the epochs of this time into one flush, unless the sender says that it is waited for. */
+/**
+ * Towards a Futago sender the epochs of this time are gathered into one flush and one wake-up of the sender, unless it says that it
+ * waits.
+ */
 const GATHER = ms(25);
 /** Epochs of a peer that may wait for a flush. */
 const EPOCHS_MAX = 4096;
@@ -84,10 +87,9 @@ export class BarrierReplies {
   }
 
   #advance(): void {
-    const needsFlush = this.#resource.volumes.some((volume) => volume.needsBarrierFlush);
-    this.epochs.needsFlush = needsFlush;
+    this.epochs.needsFlush = this.#flushesOpen > 0 || this.#resource.volumes.some((volume) => volume.needsBarrierFlush);
     if (!this.epochs.hasFinished || this.epochs.isFlushing) return;
-    if (!needsFlush || !this.#futago || this.#urgent > this.#acknowledged || this.epochs.isFull) {
+    if (!this.#futago || this.#urgent > this.#acknowledged || this.epochs.isFull) {
       this.epochs.advance();
     } else if (this.deadline === NEVER) {
       this.deadline = after(this.#resource.now, GATHER);
@@ -104,7 +106,6 @@ export class BarrierReplies {
     this.deadline = NEVER;
     // What an earlier connection has begun may still be under way and cannot be told apart: then this waits for it, too.
     this.#flushesOpen++;
-    this.#flushFailed = 0;
     for (const volume of this.#resource.volumes) {
       if (!volume.needsBarrierFlush) continue;
       this.#flushesOpen++;
@@ -113,12 +114,19 @@ export class BarrierReplies {
     this.onFlushed(0);
   }
 
+  /** A disk is flushed for the last time, before it is let go. */
+  flushBegins(): void {
+    this.#flushesOpen++;
+  }
+
   /** A disk is flushed, or could not be. */
   onFlushed(errno: number): void {
+    this.#flushesOpen--;
     this.#flushFailed = this.#flushFailed || errno;
-    if (--this.#flushesOpen > 0) return;
+    if (this.#flushFailed !== 0 && this.epochs.hasWrites) return this.#owner.onFlushFailed(this.#flushFailed);
+    if (this.#flushesOpen > 0) return;
+    this.#flushFailed = 0;
     if (!this.epochs.isFlushing) return;
-    if (this.#flushFailed !== 0) return this.#owner.onFlushFailed(this.#flushFailed);
     this.epochs.flushed();
     this.#advance();
   }

@@ -428,6 +428,12 @@ export class Connection implements ReplicationLink {
     return this.#sender.queued;
   }
 
+  get hasOpenEpochs(): boolean {
+    return this.#up !== undefined && this.#barriers.epochs.hasWrites;
+  }
+  flushBegins(): void {
+    this.#barriers.flushBegins();
+  }
   onBarrierFlushed(errno: number): void {
     this.#barriers.onFlushed(errno);
   }

@@ -1,6 +1,7 @@
 /** The data stream, receiving (drbd-84 §2.3, §7.3, §8.2). Payload goes straight to slab memory; packets on the control path to the resource. */
-import type { CloseReason } from "../ports.ts";
+
 import { MAX_RANGE_BYTES } from "../block-device.ts";
+import type { CloseReason } from "../ports.ts";
 import { Conn, isSyncState } from "../state/state.ts";
 import { SECTOR_BYTES } from "../units.ts";
 import { requestFlags as flag, requestKinds as kind, NO_SLOT, type RequestKind } from "../volume/requests.ts";

@@ -38,6 +38,11 @@ export class ReceiverEpochs {
     return (this.#open - this.#oldest + this.#size) % this.#size;
   }
 
+  /** Writes are here that no ack has counted yet. */
+  get hasWrites(): boolean {
+    return this.waiting > 0 || this.#writes[this.#open] !== 0;
+  }
+
   get isFull(): boolean {
     return this.waiting >= this.#size - 2;
   }

@@ -173,16 +173,18 @@ export class Commands {
   #take(volume: Volume, data: Disk, meta: Disk, found: AttachedDisk, fail: Done, done: Done): void {
     const resource = this.#resource;
     const { superblock } = found;
-    const decision = decideAttach({
-      flags: superblock.flags,
-      cleanMagic: true,
-      uuids: superblock,
-      state: volume.state,
-      fencing: volume.settings.fencing,
-      exposedUuid: volume.exposedUuid,
-      newSize: found.size,
-      lastSize: superblock.laSize,
-    });
+    const decide = () =>
+      decideAttach({
+        flags: superblock.flags,
+        cleanMagic: true,
+        uuids: superblock,
+        state: volume.state,
+        fencing: volume.settings.fencing,
+        exposedUuid: volume.exposedUuid,
+        newSize: found.size,
+        lastSize: superblock.laSize,
+      });
+    const decision = decide();
     if (decision.kind === "refused") return fail({ code: decision.code, text: decision.text });
     for (const line of [...found.log, ...decision.log]) resource.say("info", line);
     if (decision.fullSync) found.bitmap.setRange(bit(0), bit(found.bitmap.bits));
@@ -195,16 +197,24 @@ export class Commands {
       meta,
       { ...found, superblock: { ...superblock, current, bitmap, history1, history2 } },
       (errno) => {
-        if (errno !== 0) {
+        const giveUp = (outcome: Outcome) => {
           volume.drop();
           resource.change(volume, { disk: DiskState.Diskless }, "hard");
-          return done({ code: 118, text: `IO error(s) occurred during initial access to meta-data (errno ${errno})` });
+          done(outcome);
+        };
+        if (errno !== 0) {
+          return giveUp({
+            code: 118,
+            text: `IO error(s) occurred during initial access to meta-data (errno ${errno})`,
+          });
         }
-        const code = resource.change(volume, { disk: decision.disk, pdsk: decision.pdsk }, "soft");
+        // The peer may have come or gone meanwhile: with whom there is to negotiate is judged now.
+        const now = decide();
+        if (now.kind === "refused") return giveUp({ code: now.code, text: now.text });
+        volume.negotiatedDisk = now.negotiating?.disk;
+        const code = resource.change(volume, { disk: now.disk, pdsk: now.pdsk }, "soft");
         if (code >= ss.SS_SUCCESS) return done(success);
-        volume.drop();
-        resource.change(volume, { disk: DiskState.Diskless }, "hard");
-        done(outcomeOf(code));
+        giveUp(outcomeOf(code));
       },
     );
   }

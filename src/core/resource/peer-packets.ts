@@ -1,6 +1,6 @@
 /**
  * Control packets of the peer (drbd-84 §3.4 to §3.6, §4.4, §4.8, §6.2, §7.7): its settings, sizes, UUIDs and states, and the decisions
- * that follow from them.
+ * that follow from them. How a resync goes on from there: `resync-course.ts`.
  */
 
 import { determineSize } from "../metadata/geometry.ts";
@@ -13,43 +13,39 @@ import { answerPeer } from "../state/change.ts";
 import { decideSync } from "../state/decide.ts";
 import { answersPeerState, applyPeerState, readPeerState, readPeerUuids } from "../state/received.ts";
 import { refusalText, ss } from "../state/ss.ts";
-import { Conn, connName, DiskState, diskName, isPaused, Role, type State } from "../state/state.ts";
-import {
-  resyncFinishedSource,
-  resyncFinishedTarget,
-  resyncStartTarget,
-  sameGeneration,
-  type UuidSet,
-} from "../state/uuids.ts";
+import { Conn, connName, DiskState, diskName, Role, type State } from "../state/state.ts";
+import { sameGeneration, type UuidSet } from "../state/uuids.ts";
 import { after, bit, type Instant, NEVER, sector } from "../units.ts";
 import type { Volume } from "../volume/volume.ts";
 import { features } from "../wire/agreement.ts";
-import { BitmapReceiver, bitmapStats } from "../wire/bitmap-exchange.ts";
 import { connFlags, wireProtocols } from "../wire/flags.ts";
 import { type PacketRow, packets } from "../wire/packets.ts";
 import { unpackChange, unpackState } from "../wire/state-word.ts";
-import { bitsOf, wordsOf } from "./bitmap-access.ts";
 import type { Resource } from "./resource.ts";
+import type { ResyncCourse } from "./resync-course.ts";
+
+/** DRBD's limit of the option, in 0.1 s; the controller plans as many steps. */
+const MAX_PLAN_AHEAD = 300;
+
+/** The kernel's own limit (drbd-84 §9.3). */
+const MAX_SECTORS = 2 ** 51;
 
 const number = (values: PacketValues, field: string): number => Number(values[field]);
 const uuid = (values: PacketValues, field: string): bigint => values[field] as bigint;
 
 export class PeerPackets {
   readonly #resource: Resource;
-  readonly #bitmaps = new Map<number, BitmapReceiver>();
-  /** P_SYNC_UUIDs that came in StartingSyncT, by volume. */
-  readonly #earlySyncUuids = new Map<number, bigint>();
+  readonly #course: ResyncCourse;
   /** After consent to a disconnect: the peer closes; we do if it does not. */
   deadline: Instant = NEVER;
   #dryRun = false;
 
-  constructor(resource: Resource) {
+  constructor(resource: Resource, course: ResyncCourse) {
     this.#resource = resource;
+    this.#course = course;
   }
 
   reset(): void {
-    this.#bitmaps.clear();
-    this.#earlySyncUuids.clear();
     this.deadline = NEVER;
     this.#dryRun = false;
   }
@@ -91,10 +87,10 @@ export class PeerPackets {
       case packets.P_STATE_CHG_REPLY:
         return this.#resource.commands.onReply(number(values, "retcode"));
       case packets.P_SYNC_UUID:
-        return this.#onSyncUuid(volume, uuid(values, "uuid"));
+        return this.#course.onSyncUuid(volume, uuid(values, "uuid"));
       case packets.P_BITMAP:
       case packets.P_COMPRESSED_BITMAP:
-        return this.#onBitmap(row, volume, tailAt, tailLength);
+        return this.#course.onBitmap(row, volume, tailAt, tailLength);
       default:
         connection.fail(Conn.ProtocolError, `${row.name} is not supported`);
     }
@@ -168,13 +164,20 @@ export class PeerPackets {
         `incompatible ${name} settings: "${mine}" here, "${theirs}" at the peer`,
       );
     }
+    const planAhead = number(values, "cPlanAhead");
+    if (planAhead > MAX_PLAN_AHEAD) {
+      return connection.fail(
+        Conn.ProtocolError,
+        `P_SYNC_PARAM89: c-plan-ahead expected:0..${MAX_PLAN_AHEAD} received:${planAhead}`,
+      );
+    }
     if (volume.disk === undefined) return;
     const rates = { ...volume.settings.rates, resyncRate: number(values, "resyncRate") };
     if (values["cPlanAhead"] === undefined) volume.target.controller.rates = rates;
     else {
       volume.target.controller.rates = {
         ...rates,
-        planAhead: number(values, "cPlanAhead"),
+        planAhead,
         delayTarget: number(values, "cDelayTarget"),
         fillTarget: number(values, "cFillTarget"),
         maxRate: number(values, "cMaxRate"),
@@ -194,6 +197,9 @@ export class PeerPackets {
       ddsFlags: number(values, "ddsFlags"),
       logicalBlockSize: Number(values["logicalBlockSize"] ?? 512),
     };
+    if (Math.max(sizes.dSize, sizes.uSize, sizes.cSize) > MAX_SECTORS) {
+      return connection.fail(Conn.ProtocolError, `P_SIZES: sizes expected:0..${MAX_SECTORS} sectors`);
+    }
     connection.peer(volume).sizes = sizes;
     volume.peerLogicalBlock = Math.max(512, sizes.logicalBlockSize);
     if (volume.disk === undefined) return this.#takePeerSize(volume, sizes);
@@ -299,7 +305,10 @@ export class PeerPackets {
     });
     remembered.considerResync = false;
     remembered.stateSent = false;
-    if (reading.kind === "end of resync" && reading.finish) this.#finishAsSource(volume);
+    if (reading.kind === "end of resync") {
+      if (reading.finish) this.#course.finishAsSource(volume);
+      else volume.targetIsThrough = true;
+    }
     if (reading.kind === "apply") this.#applyState(volume, peer, reading);
   }
 
@@ -415,145 +424,6 @@ export class PeerPackets {
     if (state.conn !== Conn.TearDown) return;
     const { net, now } = this.#resource;
     this.deadline = after(now, net.pingTimeout);
-  }
-
-  // ---- bitmap and resync ----
-
-  #onBitmap(row: PacketRow, volume: Volume, tailAt: number, tailLength: number): void {
-    const { connection } = this.#resource;
-    const { bitmap } = volume;
-    const { conn } = volume.state;
-    const view = connection.window;
-    if (bitmap === undefined || view === undefined || (conn !== Conn.WFBitMapS && conn !== Conn.WFBitMapT)) {
-      return connection.fail(Conn.ProtocolError, `${row.name} received in connection state ${conn}`);
-    }
-    let receiver = this.#bitmaps.get(volume.number);
-    if (receiver === undefined) {
-      receiver = new BitmapReceiver(bitsOf(bitmap), wordsOf(bitmap), connection.apv);
-      this.#bitmaps.set(volume.number, receiver);
-    }
-    const source = new Uint8Array(view.buffer, view.byteOffset + tailAt, tailLength);
-    const violation = receiver.take(row.code, source, 0, tailLength);
-    if (violation !== undefined) return connection.fail(Conn.ProtocolError, violation);
-    if (!receiver.done) return;
-    this.#bitmaps.delete(volume.number);
-    const stats = bitmapStats("receive", receiver.traffic, connection.apv, bitmap.wordCount);
-    if (stats !== undefined) this.#resource.say("info", stats);
-    this.#onWholeBitmap(volume, conn);
-  }
-
-  /** The bits of both sides are on disk before anything is overwritten or a new sync UUID says that a resync began. */
-  #onWholeBitmap(volume: Volume, conn: number): void {
-    const { sequence, connection } = this.#resource;
-    const { generation } = sequence;
-    volume.writeBitmap(() => {
-      if (generation !== sequence.generation || volume.state.conn !== conn) return;
-      if (conn === Conn.WFBitMapT) {
-        this.#resource.sendBitmap(volume);
-        this.#resource.change(volume, { conn: Conn.WFSyncUUID }, "hard");
-      } else {
-        this.#resource.change(volume, { conn: Conn.SyncSource, pdsk: DiskState.Inconsistent }, "hard");
-      }
-      if (!connection.isUp) return;
-      const bits = volume.bitmap?.count ?? 0;
-      this.#resource.say("info", `Began resync: will sync ${bits * 4} KB [${bits} bits set].`);
-    });
-  }
-
-  #onSyncUuid(volume: Volume, syncUuid: bigint): void {
-    const { conn, role } = volume.state;
-    // The Source of an invalidate may be faster with its bits than we are.
-    if (conn === Conn.StartingSyncT) {
-      this.#earlySyncUuids.set(volume.number, syncUuid);
-      return;
-    }
-    // Connected: new space of an online grow, of which a Primary is the Source (drbd-84 §3.5).
-    const grown = conn === Conn.Connected && role !== Role.Primary;
-    if (conn !== Conn.WFSyncUUID && conn !== Conn.Behind && !grown) {
-      return this.#resource.connection.fail(Conn.ProtocolError, `P_SYNC_UUID received in connection state ${conn}`);
-    }
-    const { sequence } = this.#resource;
-    const { generation } = sequence;
-    this.#resource.noteUuids(volume, "resync starts as SyncTarget");
-    volume.setUuids(resyncStartTarget(volume.uuids, syncUuid, volume.state.role === Role.Primary), () => {
-      if (generation !== sequence.generation) return;
-      const paused = isPaused(volume.state) ? Conn.PausedSyncT : Conn.SyncTarget;
-      this.#resource.change(volume, { conn: paused, disk: DiskState.Inconsistent }, "hard");
-    });
-  }
-
-  /** WFSyncUUID was entered after StartingSyncT: the packet may be here already. */
-  onWaitingForSyncUuid(volume: Volume): void {
-    const syncUuid = this.#earlySyncUuids.get(volume.number);
-    this.#earlySyncUuids.delete(volume.number);
-    if (syncUuid !== undefined) this.#onSyncUuid(volume, syncUuid);
-  }
-
-  /** Everything is here: after a ping that overtakes no ack, the data counts as UpToDate (drbd-84 §7.7). */
-  finishAsTarget(volume: Volume): void {
-    const { sequence, connection } = this.#resource;
-    const { generation } = sequence;
-    connection.ping(() => {
-      if (generation !== sequence.generation || volume.state.conn !== Conn.SyncTarget) return;
-      // A pause in between has had it asked for twice.
-      if (!volume.target.running) return;
-      const peer = connection.peer(volume).uuids;
-      const { failedBits } = volume.target;
-      this.#sayFinished(volume, failedBits);
-      if (failedBits > 0 || peer === undefined) {
-        volume.target.stop();
-        this.#resource.change(
-          volume,
-          { conn: Conn.Connected, disk: DiskState.Inconsistent, pdsk: DiskState.UpToDate },
-          "hard",
-        );
-        return;
-      }
-      volume.target.stop();
-      volume.crashedPrimary = false;
-      const set = resyncFinishedTarget(volume.uuids, peer, volume.state.role === Role.Primary);
-      this.#resource.noteUuids(volume, "resync finished as SyncTarget");
-      volume.writeBitmap(() =>
-        volume.setUuids(set, () => {
-          if (generation !== sequence.generation) return;
-          this.#resource.change(
-            volume,
-            { conn: Conn.Connected, disk: DiskState.UpToDate, pdsk: DiskState.UpToDate },
-            "hard",
-          );
-        }),
-      );
-    });
-  }
-
-  finishAsOldSource(volume: Volume): void {
-    if ((volume.bitmap?.count ?? 0) <= volume.sourceFailedBits) this.#finishAsSource(volume);
-  }
-
-  #finishAsSource(volume: Volume): void {
-    const { sequence, connection } = this.#resource;
-    const { generation } = sequence;
-    connection.ping(() => {
-      const { conn } = volume.state;
-      if (generation !== sequence.generation || (conn !== Conn.SyncSource && conn !== Conn.PausedSyncS)) return;
-      this.#sayFinished(volume, volume.sourceFailedBits);
-      const done = () => {
-        if (generation !== sequence.generation) return;
-        const pdsk = volume.sourceFailedBits > 0 ? DiskState.Inconsistent : DiskState.UpToDate;
-        this.#resource.change(volume, { conn: Conn.Connected, disk: DiskState.UpToDate, pdsk }, "hard");
-      };
-      if (volume.sourceFailedBits > 0) return done();
-      volume.crashedPrimary = false;
-      this.#resource.noteUuids(volume, "resync finished as SyncSource");
-      volume.writeBitmap(() => volume.setUuids(resyncFinishedSource(volume.uuids), done));
-    });
-  }
-
-  #sayFinished(volume: Volume, failed: number): void {
-    const seconds = Math.max(1, Math.round((this.#resource.now - volume.resyncStarted) / 1000));
-    const kib = volume.resyncTotal * 4;
-    this.#resource.say("info", `Resync done (total ${seconds} sec; paused 0 sec; ${Math.round(kib / seconds)} K/sec)`);
-    if (failed > 0) this.#resource.say("err", `            ${failed} failed blocks`);
   }
 }
 

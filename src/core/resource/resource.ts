@@ -36,6 +36,7 @@ import { type PacketRow, packets } from "../wire/packets.ts";
 import { bitsOf, wordsOf } from "./bitmap-access.ts";
 import { Commands } from "./commands.ts";
 import { PeerPackets } from "./peer-packets.ts";
+import { ResyncCourse } from "./resync-course.ts";
 import { Sequence } from "./sequence.ts";
 import type { NetSettings, ResourceSettings } from "./settings.ts";
 
@@ -75,6 +76,7 @@ export class Resource implements VolumeOwner, ConnectionOwner {
   readonly commands: Commands;
   readonly sequence = new Sequence();
   readonly #packets: PeerPackets;
+  readonly #course: ResyncCourse;
   now: Instant = instant(0);
   /** Why the connection is as it is, for `status`. */
   reason = "";
@@ -90,7 +92,8 @@ export class Resource implements VolumeOwner, ConnectionOwner {
     });
     this.connection = new Connection(this);
     this.volumes = settings.volumes.map((volume) => new Volume(this, volume));
-    this.#packets = new PeerPackets(this);
+    this.#course = new ResyncCourse(this);
+    this.#packets = new PeerPackets(this, this.#course);
     this.commands = new Commands(this);
   }
 
@@ -311,7 +314,7 @@ export class Resource implements VolumeOwner, ConnectionOwner {
       if (generation === this.sequence.generation) {
         if (conn === Conn.StartingSyncT) {
           this.change(volume, { conn: Conn.WFSyncUUID }, "hard");
-          this.#packets.onWaitingForSyncUuid(volume);
+          this.#course.onWaitingForSyncUuid(volume);
         }
         if (conn === Conn.StartingSyncS) {
           this.change(volume, { conn: Conn.SyncSource, pdsk: DiskState.Inconsistent }, "hard");
@@ -379,6 +382,7 @@ export class Resource implements VolumeOwner, ConnectionOwner {
     this.reason = text;
     this.sequence.reset();
     this.#packets.reset();
+    this.#course.reset();
     for (const volume of this.volumes) {
       volume.target.stop();
       this.change(volume, { conn }, "hard");
@@ -405,12 +409,12 @@ export class Resource implements VolumeOwner, ConnectionOwner {
   }
 
   onAllSynced(volume: Volume): void {
-    this.#packets.finishAsTarget(volume);
+    this.#course.finishAsTarget(volume);
   }
 
   onSourceProgress(_volume: Volume): void {
     // The Target says when it is through (drbd-84 §7.7); below apv 95 the Source finds out by itself.
-    if (this.apv < 95) this.#packets.finishAsOldSource(_volume);
+    if (this.apv < 95 || _volume.targetIsThrough) this.#course.finishAsOldSource(_volume);
   }
 
   onBarrierFlushed(volume: Volume, errno: number): void {

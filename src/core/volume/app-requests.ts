@@ -130,8 +130,15 @@ export class AppRequests {
   /** Disk completion of a slot of the application. */
   onDisk(id: number, result: number): void {
     const r = this.#requests;
+    const isGone = r.has(id, flag.diskGone);
+    r.clear(id, flag.diskGone);
+    if (isGone && r.kind[id] !== kind.appRead) {
+      // Written to a disk that has been let go since: as good as failed, and its error is known.
+      if (r.errno[id] === 0) r.errno[id] = EIO;
+      return this.#localEnded(id, false);
+    }
     const ok = result >= 0 && (r.kind[id] === kind.appFlush || this.#isRange(id) || result === r.length[id]);
-    if (r.kind[id] === kind.appRead) return this.#readEnded(id, ok, ok ? 0 : result === 0 ? EIO : -result);
+    if (r.kind[id] === kind.appRead) return this.#readEnded(id, ok, ok ? 0 : result < 0 ? -result : EIO, isGone);
     if (!ok) {
       const errno = result < 0 ? -result : EIO;
       r.errno[id] = errno;
@@ -303,7 +310,7 @@ export class AppRequests {
     }
   }
 
-  #readEnded(id: number, ok: boolean, errno: number): void {
+  #readEnded(id: number, ok: boolean, errno: number, isGone: boolean): void {
     const r = this.#requests;
     r.clear(id, flag.localPending);
     if (ok) {
@@ -312,8 +319,10 @@ export class AppRequests {
     }
     // The range must not be served again from here, and may be repaired by a later resync (drbd-84 §8.6).
     r.errno[id] = errno;
-    this.#markOutOfSync(id);
-    this.#volume.host.onDiskError(this.#volume.number, "read", errno);
+    if (!isGone) {
+      this.#markOutOfSync(id);
+      this.#volume.host.onDiskError(this.#volume.number, "read", errno);
+    }
     if (!this.#volume.peerReadable) return this.#finish(id);
     r.set(id, flag.peerPending);
     this.#volume.host.link.sendReadRequest(id);

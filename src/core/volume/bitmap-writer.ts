@@ -6,6 +6,9 @@ import { type Bitmap, NO_PAGE } from "../metadata/bitmap.ts";
 import { METADATA_BLOCK, type MetadataIo } from "./metadata-io.ts";
 import type { Counters } from "./parts.ts";
 
+/** Pages between two flushes of the data; 32 GiB of it. */
+const PAGES_AT_ONCE = 256;
+
 export class BitmapWriter {
   readonly #bitmap: Bitmap;
   readonly #io: MetadataIo;
@@ -38,20 +41,32 @@ export class BitmapWriter {
     // A page that is being written is written again, behind that: only then what it says is known to be on its way.
     const writing = this.#writing.get(page) ?? 0;
     if (!this.#bitmap.isDirtyPage(page) && writing === 0) return done(0);
+    this.#write(page, undefined, done);
+  }
+
+  /** Bits that are set in `before` are written as set, whatever they are now. */
+  #write(page: number, before: Uint8Array | undefined, done: (errno: number) => void): void {
+    const writing = this.#writing.get(page) ?? 0;
     this.#writing.set(page, writing + 1);
     this.#counters.bm++;
     this.#io.write(
       this.#start + page * METADATA_BLOCK,
       false,
-      (bytes, offset) => {
+      (bytes, offset): void => {
+        // A shrinking has taken it away meanwhile.
+        if (page >= this.#bitmap.pageCount) {
+          bytes.fill(0, offset, offset + METADATA_BLOCK);
+          return;
+        }
         this.#bitmap.cleanPage(page);
         this.#bitmap.copyPageOut(page, bytes, offset);
+        if (before !== undefined && keepSet(before, bytes, offset)) this.#bitmap.soilPage(page);
       },
       (errno) => {
         const left = (this.#writing.get(page) ?? 1) - 1;
         if (left === 0) this.#writing.delete(page);
         else this.#writing.set(page, left);
-        if (errno !== 0) this.#bitmap.soilPage(page);
+        if (errno !== 0 && page < this.#bitmap.pageCount) this.#bitmap.soilPage(page);
         done(errno);
       },
     );
@@ -59,29 +74,55 @@ export class BitmapWriter {
 
   /** Flushes the data, writes every changed page and flushes again: stable when `done(0)` comes. The first failure is reported. */
   writeAll(done: (errno: number) => void): void {
-    this.#flushData((errno) => (errno === 0 ? this.#writeDirty(done) : done(errno)));
+    this.#writeFrom(0, done);
   }
 
-  #writeDirty(done: (errno: number) => void): void {
-    let open = 1;
-    let failure = 0;
-    const ended = (errno: number) => {
-      failure = failure || errno;
-      open--;
-      if (open > 0) return;
-      if (failure !== 0) done(failure);
-      else this.#io.flush(done);
-    };
-    // Pages that an earlier call is still writing are not dirty any more, and not yet on disk either.
-    for (const page of [...this.#writing.keys()]) {
-      if (this.#bitmap.isDirtyPage(page)) continue;
-      open++;
-      this.writePage(page, ended);
-    }
-    for (let page = this.#bitmap.nextDirtyPage(0); page !== NO_PAGE; page = this.#bitmap.nextDirtyPage(page + 1)) {
-      open++;
-      this.writePage(page, ended);
-    }
-    ended(0);
+  #writeFrom(first: number, done: (errno: number) => void): void {
+    const pages = this.#pagesFrom(first);
+    const last = pages.at(-1);
+    if (last === undefined) return this.#io.flush(done);
+    // What is cleared from here on belongs to blocks that the flush does not cover: on disk they stay set until the next time.
+    const before = new Uint8Array(pages.length * METADATA_BLOCK);
+    for (const [n, page] of pages.entries()) this.#bitmap.copyPageOut(page, before, n * METADATA_BLOCK);
+    this.#flushData((flushed) => {
+      if (flushed !== 0) return done(flushed);
+      let open = pages.length;
+      let failure = 0;
+      const ended = (errno: number) => {
+        failure = failure || errno;
+        open--;
+        if (open > 0) return;
+        if (failure !== 0) done(failure);
+        else this.#writeFrom(last + 1, done);
+      };
+      for (const [n, page] of pages.entries()) {
+        this.#write(page, before.subarray(n * METADATA_BLOCK, (n + 1) * METADATA_BLOCK), ended);
+      }
+    });
   }
+
+  /** The next changed pages, and those whose last change is still on its way to the disk. */
+  #pagesFrom(first: number): number[] {
+    const pages: number[] = [];
+    for (const page of this.#writing.keys()) {
+      if (page >= first && page < this.#bitmap.pageCount && !this.#bitmap.isDirtyPage(page)) pages.push(page);
+    }
+    for (let page = this.#bitmap.nextDirtyPage(first); page !== NO_PAGE; page = this.#bitmap.nextDirtyPage(page + 1)) {
+      pages.push(page);
+      if (pages.length >= PAGES_AT_ONCE + this.#writing.size) break;
+    }
+    return pages.sort((a, b) => a - b).slice(0, PAGES_AT_ONCE);
+  }
+}
+
+/** Sets in `bytes` what is set in `before`; true if that changed anything. */
+function keepSet(before: Uint8Array, bytes: Uint8Array, offset: number): boolean {
+  let changed = false;
+  for (const [n, old] of before.entries()) {
+    const now = bytes[offset + n] ?? 0;
+    if ((old & ~now) === 0) continue;
+    bytes[offset + n] = old | now;
+    changed = true;
+  }
+  return changed;
 }

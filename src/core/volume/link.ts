@@ -17,6 +17,10 @@ export interface ReplicationLink {
   sendWriteAck(id: number, ack: WriteAck): void;
   /** Ends the receiver's part of a write of the peer: after its last ack. */
   peerWriteEnded(id: number): void;
+  /** Writes of the peer are here whose epoch has not been acknowledged. */
+  readonly hasOpenEpochs: boolean;
+  /** A flush begins that these epochs have to wait for; `onBarrierFlushed` tells of its end. */
+  flushBegins(): void;
   /** P_DATA_REPLY or P_RS_DATA_REPLY with the slot's memory. */
   sendReadReply(id: number, resync: boolean): void;
   /** P_NEG_DREPLY or P_NEG_RS_DREPLY. */

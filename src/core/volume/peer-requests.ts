@@ -27,6 +27,17 @@ export class PeerRequests {
     if (r.has(id, flag.wantsReceiveAck)) this.#volume.host.link.sendWriteAck(id, "P_RECV_ACK");
     r.set(id, flag.ordered | flag.waiting);
     if (this.#volume.overlap.enter(id, r.at[id] ?? 0, r.length[id] ?? 0, false)) this.ordered(id);
+    else if (r.kind[id] === kind.resyncWrite && this.#volume.host.role === "Primary") this.#withdraw(id);
+  }
+
+  /**
+   * What a resync brought stands behind a write of this node that may be newer: it must not overwrite it. Its bits stay set, and it is asked
+   * for again.
+   */
+  #withdraw(id: number): void {
+    this.unacknowledged--;
+    this.#leave(id);
+    this.#requests.free(id);
   }
 
   /** P_DATA_REQUEST: application read of the peer; no order with writes is promised (drbd-84 §8.6). */
@@ -88,6 +99,12 @@ export class PeerRequests {
   onDisk(id: number, result: number): void {
     const r = this.#requests;
     const isRange = r.kind[id] === kind.peerTrim || r.kind[id] === kind.peerZero;
+    const isRead = r.kind[id] === kind.peerRead || r.kind[id] === kind.resyncRead;
+    if (r.has(id, flag.diskGone) && !isRead) {
+      // Whatever became of it, no flush will make it stable.
+      r.clear(id, flag.localPending);
+      return this.#ended(id, EIO);
+    }
     const ok = isRange ? result >= 0 : result === r.length[id];
     if (ok && isRange && r.has(id, flag.fua) && this.#volume.disk?.hasVolatileCache === true) {
       r.clear(id, flag.fua);
@@ -95,8 +112,8 @@ export class PeerRequests {
     }
     r.clear(id, flag.localPending);
     const errno = ok ? 0 : result < 0 ? -result : EIO;
-    const isRead = r.kind[id] === kind.peerRead || r.kind[id] === kind.resyncRead;
-    if (!ok) this.#volume.host.onDiskError(this.#volume.number, isRead ? "read" : "write", errno);
+    if (!ok && !r.has(id, flag.diskGone))
+      this.#volume.host.onDiskError(this.#volume.number, isRead ? "read" : "write", errno);
     this.#ended(id, errno);
   }
 

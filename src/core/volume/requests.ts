@@ -65,6 +65,8 @@ export const requestFlags = {
   waiting: 0x20000,
   /** A stream is writing the peer's answer into its memory. */
   receiving: 0x40000,
+  /** The disk it was given to has been let go since. */
+  diskGone: 0x80000,
 } as const;
 
 export type SlotClass = "application" | "peer" | "resync" | "control";

@@ -93,6 +93,8 @@ export class Volume implements VolumeParts, BlockDevice {
   resyncTotal = 0;
   resyncStarted = 0;
   sourceFailedBits = 0;
+  /** The Target has said that it is through, while writes of ours that it has acknowledged were still under way here (drbd-84 §7.7). */
+  targetIsThrough = false;
   bitmapDeadline: Instant = NEVER;
   /** While the disk is Negotiating: what it will be (drbd-84 §9.4, 5). */
   negotiatedDisk: number | undefined;
@@ -269,22 +271,28 @@ export class Volume implements VolumeParts, BlockDevice {
   drop(): void {
     const store = this.#store;
     if (store === undefined) return;
+    if (this.needsBarrierFlush && this.host.link.hasOpenEpochs) {
+      this.host.link.flushBegins();
+      this.flushForBarrier();
+    }
     this.#store = undefined;
     this.superblock = undefined;
     this.derive();
     store.io.close();
     this.#dataIo?.close();
     store.activity.release();
-    this.#forgetExtents();
+    this.#leaveRequests();
     store.data.close();
     if (store.meta !== store.data) store.meta.close();
   }
 
-  /** References on extents of a log that is gone must not be given back to the next one. */
-  #forgetExtents(): void {
+  /** Nothing that belongs to the disk that is gone may be taken for the next one's: references on extents, and operations under way. */
+  #leaveRequests(): void {
     const { requests } = this.host;
     for (let id = 0; id < requests.capacity; id++) {
-      if (requests.volume[id] === this.number) requests.clear(id, flag.active);
+      if (requests.volume[id] !== this.number || requests.kind[id] === 0) continue;
+      requests.clear(id, flag.active);
+      if (requests.has(id, flag.localPending)) requests.set(id, flag.diskGone);
     }
   }
 
@@ -467,6 +475,7 @@ export class Volume implements VolumeParts, BlockDevice {
     this.resyncTotal = this.bitmap?.count ?? 0;
     this.resyncStarted = now;
     this.sourceFailedBits = 0;
+    this.targetIsThrough = false;
     this.bitmapDeadline = after(now, BITMAP_WRITE_INTERVAL);
   }
 

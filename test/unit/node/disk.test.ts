@@ -1,5 +1,5 @@
 import { execFileSync, spawn } from "node:child_process";
-import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
+import { closeSync, existsSync, ftruncateSync, mkdtempSync, openSync, rmSync, statfsSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "ava";
@@ -12,6 +12,8 @@ import { waitFor } from "../../contract/worlds.ts";
 const EIO = -5;
 const ENOSPC = -28;
 const MIB = 1024 * 1024;
+/** statfs(2). */
+const TMPFS_MAGIC = 0x01021994;
 const buffered = { direct: false, readOnly: false };
 const direct = { direct: true, readOnly: false };
 
@@ -37,8 +39,23 @@ test("a file's size is rounded down to whole blocks", (t) => {
   const file = opened(sparseFile(folder(), MIB + 700), buffered);
   t.is(file.size as number, MIB + 512);
   t.is(file.kind, "file");
-  t.true(file.hasVolatileCache);
+  t.is(file.hasVolatileCache, !file.inMemory);
   file.release();
+});
+
+test("a file that lives in memory has no cache that a flush could empty", (t) => {
+  if (!existsSync("/dev/shm") || statfsSync("/dev/shm").type !== TMPFS_MAGIC) {
+    t.pass("no tmpfs here");
+    return;
+  }
+  const above = mkdtempSync("/dev/shm/futago-disk-test-");
+  try {
+    const file = opened(sparseFile(above, MIB), buffered);
+    t.false(file.hasVolatileCache);
+    file.release();
+  } finally {
+    rmSync(above, { recursive: true, force: true });
+  }
 });
 
 test("a second opener of the same file is refused and told who has it", (t) => {

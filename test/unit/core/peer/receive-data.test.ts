@@ -202,3 +202,29 @@ function barrier(number: number): Uint8Array {
   view.setUint32(16, number);
   return bytes;
 }
+
+test("a disk that is let go is flushed first for the epochs that are open; if it cannot be, they are not acknowledged (drbd-84 §8.3)", (t) => {
+  for (const failing of [false, true]) {
+    const rig = secondaryRig({}, true);
+    rig.disk().holds = isBarrierFlush(rig);
+    data(rig, 0, 4096);
+    rig.say("P_BARRIER", { barrier: 1 });
+    rig.command((done) => rig.resource.commands.detach(rig.volume(), true, done));
+    t.is(rig.state.disk, DiskState.Diskless);
+    rig.pass(100);
+    t.deepEqual(named(rig.received(), "P_BARRIER_ACK"), []);
+    rig.turn(() => rig.disk().endAll(failing ? -EIO : 0));
+    t.is(named(rig.received(), "P_BARRIER_ACK").length, failing ? 0 : 1);
+    t.is(rig.state.conn === Conn.Connected, !failing);
+  }
+});
+
+test("a write of the peer that ends after its disk was let go is no success: no flush covers it (drbd-84 §8.2)", (t) => {
+  const rig = secondaryRig({}, true);
+  rig.disk().holds = ({ what }) => what === "write";
+  data(rig, 0, 4096);
+  rig.command((done) => rig.resource.commands.detach(rig.volume(), true, done));
+  rig.turn(() => rig.disk().endAll());
+  t.is(named(rig.received(), "P_NEG_ACK").length, 1);
+  t.is(rig.resource.requests.used("peer"), 0);
+});

@@ -220,7 +220,9 @@ export class TestDisk implements Disk {
   readonly physicalBlock = 4096;
   hasVolatileCache = true;
   readonly canDiscard = true;
-  closed = false;
+  closed = true;
+  /** Reported to nobody yet. */
+  inFlight = 0;
   holds: (operation: Operation) => boolean = () => false;
   /** A negative errno for what fails. */
   fails: (operation: Operation) => number = () => 0;
@@ -298,6 +300,7 @@ export class TestDisk implements Disk {
     if (what !== "flush" && !(at >= 0 && length > 0 && at + length <= this.size && at % 512 === 0 && length % 512 === 0))
       throw new RangeError(`${what} of ${length} bytes at ${at}`);
     const moves = what === "read" || what === "write";
+    this.inFlight++;
     const operation: Operation = {
       what,
       tag,
@@ -307,7 +310,10 @@ export class TestDisk implements Disk {
       end: (result = this.fails(operation)) => {
         if (result === 0) act();
         this.trace.push(`${what} ${at}`);
-        this.#later(() => this.onDone(tag, result < 0 ? result : moves ? length : 0));
+        this.#later(() => {
+          this.inFlight--;
+          this.onDone(tag, result < 0 ? result : moves ? length : 0);
+        });
       },
     };
     if (this.holds(operation)) this.held.push(operation);

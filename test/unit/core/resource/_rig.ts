@@ -192,6 +192,7 @@ export class Rig {
       openDisks: (n) => {
         const data = this.disk(n);
         const meta = this.metaDisks[n] ?? data;
+        if ([data, meta].some((disk) => !disk.closed || disk.inFlight > 0)) return { code: 104, text: "in use" };
         data.closed = false;
         meta.closed = false;
         return { data, meta };
@@ -458,7 +459,7 @@ export class Rig {
 
   /** The peer's bitmap, plain; `value` in every byte. */
   sayBitmap(value: number, n = 0): void {
-    const words = Math.ceil(this.volume(n).size512 / 8 / 64);
+    const words = Math.min(510, Math.ceil(this.volume(n).size512 / 8 / 64));
     this.say("P_BITMAP", {}, plainBitmap(words, value), n);
     this.say("P_BITMAP", {}, undefined, n);
   }

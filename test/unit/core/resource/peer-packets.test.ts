@@ -243,3 +243,14 @@ test("nine volumes brought up at once do not starve each other of slots for meta
   t.is(rig.resource.requests.used("control"), 0);
   t.true(rig.resource.volumes.every((volume) => !volume.held));
 });
+
+test("a peer cannot make the controller plan further than the option allows (drbd-84 §7.5; c-plan-ahead 0 … 300)", (t) => {
+  for (const cPlanAhead of [301, 2 ** 32 - 1]) {
+    const rig = connected();
+    const values = { resyncRate: 250, verifyAlg: "", csumsAlg: "", cDelayTarget: 10, cFillTarget: 100, cMaxRate: 102_400 };
+    rig.say("P_SYNC_PARAM89", { ...values, cPlanAhead: 300 });
+    t.is(rig.state.conn, Conn.Connected);
+    t.notThrows(() => rig.say("P_SYNC_PARAM89", { ...values, cPlanAhead }));
+    t.true(rig.state.conn < Conn.Connected);
+  }
+});
