@@ -9,14 +9,15 @@ export interface KernelSidePlan {
   /** Resource of the guest, `r0`; one of that name that is still up is ended first. */
   readonly name: string;
   readonly minor: number;
-  /** Which of the guest's disks: 0 is /dev/vda. */
-  readonly disk: number;
+  /** Which of the guest's disks: 0 is /dev/vda. Several are volumes 0, 1 … with minors from `minor` on. */
+  readonly disk: number | readonly [number, ...number[]];
   /** Where the engine listens for its peer, on 127.0.0.1 of this machine. */
   readonly enginePort: number;
   /** Where the kernel listens in the guest; default 7789. Two resources at a time need two. */
   readonly kernelPort?: number;
   readonly net?: SetupOptions;
   readonly diskOptions?: SetupOptions;
+  readonly resourceOptions?: SetupOptions;
   /** False: the disk's meta data is kept, as after a crash. Default true: `create-md`, a disk that never met a peer. */
   readonly fresh?: boolean;
   /** False: the resource stays StandAlone until `resource.connect()`. Default true. */
@@ -33,12 +34,14 @@ export interface KernelSide {
   readonly address: string;
   /** The kernel's backing disk as a file of this machine; the data begins at byte 0, internal meta data is at its end. */
   readonly image: string;
+  /** The same of each volume. */
+  readonly images: readonly string[];
   /** Bytes of the replicated device. */
-  readonly usableBytes: () => Promise<number>;
+  readonly usableBytes: (volume?: number) => Promise<number>;
   /** Waits until the kernel listens for its peer: it does so in WFConnection only. */
   readonly listens: (timeout?: number) => Promise<void>;
   /** Writes `length` bytes of a repeated line with O_DIRECT to a Primary's device; what it wrote is `pattern`. */
-  readonly write: (offset: number, length: number, line: string) => Promise<void>;
+  readonly write: (offset: number, length: number, line: string, volume?: number) => Promise<void>;
   /** SHA-256 of the replicated bytes as they are on the kernel's disk; settle the resync and end the writes before. */
   readonly digest: () => Promise<string>;
 }
@@ -68,13 +71,18 @@ export interface KernelSide {
  *   `timeout` room unless they are what is tested.
  */
 export async function startKernelSide(guest: Guest, plan: KernelSidePlan): Promise<KernelSide> {
-  const { name, minor, kernelPort = 7789, net = {}, diskOptions = {} } = plan;
+  const { name, minor, kernelPort = 7789, net = {}, diskOptions = {}, resourceOptions = {} } = plan;
+  const [first, ...more] = typeof plan.disk === "number" ? ([plan.disk] as const) : plan.disk;
+  const volumeOn = (disk: number, number: number) => ({
+    minor: minor + number,
+    disk: `/dev/vd${String.fromCharCode(97 + disk)}`,
+  });
   const resource = guest.resource({
     name,
-    volumes: [{ minor, disk: `/dev/vd${String.fromCharCode(97 + plan.disk)}` }],
+    volumes: [volumeOn(first, 0), ...more.map((disk, index) => volumeOn(disk, index + 1))],
     local: `${userNetwork.guest}:${kernelPort}`,
     remote: `${userNetwork.host}:${plan.enginePort}`,
-    ...{ net, diskOptions },
+    ...{ net, diskOptions, resourceOptions },
   });
   await resource.down();
   if (plan.fresh !== false) await resource.createMd();
@@ -83,22 +91,24 @@ export async function startKernelSide(guest: Guest, plan: KernelSidePlan): Promi
   const port = await guest.forward(kernelPort);
   if (plan.connect !== false) await resource.connect();
 
-  const usableBytes = async (): Promise<number> =>
-    Number(await guest.mustRun(`cat /sys/block/drbd${minor}/size`)) * 512;
+  const images = [first, ...more].map((disk) => guest.disk(disk));
+  const usableBytes = async (volume = 0): Promise<number> =>
+    Number(await guest.mustRun(`cat /sys/block/drbd${minor + volume}/size`)) * 512;
   return {
     guest,
     resource,
     address: `127.0.0.1:${port}`,
-    image: guest.disk(plan.disk),
+    image: guest.disk(first),
+    images,
     usableBytes,
     listens: (timeout) => until(`kernel listens on ${kernelPort}`, () => listensOn(guest, kernelPort), timeout),
-    write: async (offset, length, line) => {
+    write: async (offset, length, line, volume = 0) => {
       const flags = "bs=64k iflag=fullblock oflag=direct,seek_bytes conv=notrunc status=none";
       // `yes` is ended by its pipe; head decides.
       const text = `yes '${line}' | head -c ${length}`;
-      await guest.mustRun(`${text} | dd of=/dev/drbd${minor} seek=${offset} ${flags}`, { timeout: 60_000 });
+      await guest.mustRun(`${text} | dd of=/dev/drbd${minor + volume} seek=${offset} ${flags}`, { timeout: 60_000 });
     },
-    digest: async () => digestOf(guest.disk(plan.disk), await usableBytes()),
+    digest: async () => digestOf(guest.disk(first), await usableBytes()),
   };
 }
 

@@ -98,12 +98,13 @@ export class KernelResource {
     await this.must("net-options", this.addresses, words(net));
   }
 
+  /** All volumes, one after the other: the kernel has a role for each. */
   async primary({ force = false } = {}): Promise<void> {
-    await this.must("primary", this.first.minor, force ? "--force=yes" : "");
+    for (const { minor } of this.plan.volumes) await this.must("primary", minor, force ? "--force=yes" : "");
   }
 
   async secondary(): Promise<void> {
-    await this.must("secondary", this.first.minor);
+    for (const { minor } of this.plan.volumes) await this.must("secondary", minor);
   }
 
   async invalidate(): Promise<void> {

@@ -24,12 +24,16 @@ const shortForms: readonly ((packet: Packet) => boolean)[] = [
   ({ command, length }) => command === 0x0d && length === 32,
 ];
 
+const [P_INITIAL_META, P_INITIAL_DATA] = [0xfff1, 0xfff2];
+
 interface Frame extends MalformedFrame {
   readonly malformed: number;
+  /** Address of the sender. */
+  readonly from: string;
 }
 
 async function frames(pcap: string): Promise<readonly Frame[]> {
-  const columns = ["frame.number", "drbd.command", "drbd.length", "_ws.malformed.expert", "_ws.col.Info"];
+  const columns = ["frame.number", "ip.src", "drbd.command", "drbd.length", "_ws.malformed.expert", "_ws.col.Info"];
   // The DRBD dissector is a heuristic one and off by default.
   const read = ["tshark", "-n", "-r", pcap, "--enable-heuristic", "drbd_tcp", "-Y", "drbd", "-T", "fields"];
   const argv = [...read, "-E", "separator=/t", ...columns.flatMap((column) => ["-e", column])];
@@ -39,32 +43,47 @@ async function frames(pcap: string): Promise<readonly Frame[]> {
     .split("\n")
     .filter((line) => line !== "")
     .map((line) => {
-      const [frame, commands, lengths, malformed, info = ""] = line.split("\t");
+      const [frame, from = "", commands, lengths, malformed, info = ""] = line.split("\t");
       const sizes = list(lengths).map(Number);
       const packets = list(commands).map((word, index) => ({ command: Number(word), length: sizes[index] ?? 0 }));
-      return { frame: Number(frame), info, packets, malformed: list(malformed).length };
+      return { frame: Number(frame), from, info, packets, malformed: list(malformed).length };
     });
 }
 
-/** How many packets of each command a capture holds, by drbd.h's number. */
-export async function tsharkCommands(pcap: string): Promise<ReadonlyMap<number, number>> {
-  const counts = new Map<number, number>();
-  for (const { packets } of await frames(pcap)) {
-    for (const { command } of packets) counts.set(command, (counts.get(command) ?? 0) + 1);
-  }
-  return counts;
+/** What a capture holds, read once. */
+export interface CaptureReport {
+  /** Frames whose DRBD content tshark's dissector calls malformed. */
+  readonly malformed: readonly MalformedFrame[];
+  /** How many packets of each command, by drbd.h's number. */
+  readonly commands: ReadonlyMap<number, number>;
+  /** Addresses that connected: senders of P_INITIAL_DATA and P_INITIAL_META. */
+  readonly connectors: ReadonlySet<string>;
 }
 
-/**
- * Frames whose DRBD content tshark's dissector calls malformed. Throws when it sees no DRBD packet at all: then its
- * silence would say nothing.
- */
-export async function tsharkMalformed(pcap: string): Promise<readonly MalformedFrame[]> {
+/** Throws when there is no DRBD packet at all: then the dissector's silence would say nothing. */
+export async function tsharkReport(pcap: string): Promise<CaptureReport> {
   const all = await frames(pcap);
   if (all.length === 0) throw new Error(`no DRBD packet in ${pcap}`);
+  const commands = new Map<number, number>();
+  const connectors = new Set<string>();
+  for (const { packets, from } of all) {
+    for (const { command } of packets) {
+      commands.set(command, (commands.get(command) ?? 0) + 1);
+      if (command === P_INITIAL_META || command === P_INITIAL_DATA) connectors.add(from);
+    }
+  }
   const excused = ({ packets }: Frame): number =>
     packets.filter((packet) => shortForms.some((isShort) => isShort(packet))).length;
-  return all
+  const malformed = all
     .filter((frame) => frame.malformed > excused(frame))
     .map(({ frame, info, packets }) => ({ frame, info, packets }));
+  return { malformed, commands, connectors };
+}
+
+export async function tsharkCommands(pcap: string): Promise<CaptureReport["commands"]> {
+  return (await tsharkReport(pcap)).commands;
+}
+
+export async function tsharkMalformed(pcap: string): Promise<CaptureReport["malformed"]> {
+  return (await tsharkReport(pcap)).malformed;
 }
