@@ -131,7 +131,9 @@ export class Cluster {
     const { process } = node;
     if (process === undefined) return;
     const isVictim = node === this.victim;
-    if (!isVictim && process.volume.state.disk === DiskState.UpToDate) this.#judgeCopy(node, this.spared.has(node));
+    // A Primary that is being resynced shows what the other node has.
+    const shows = process.volume.state.disk === DiskState.UpToDate ? node : this.other(node);
+    if (!isVictim) this.#judgeCopy(shows, this.spared.has(shows));
     this.startWorkload(process, node.name, isVictim ? this.#forkedAt(node) : this.history);
   }
 

@@ -328,6 +328,8 @@ export class PeerPackets {
     if (code < ss.SS_SUCCESS) {
       return connection.fail(Conn.Disconnecting, `the peer's state cannot be followed: ${refusalText(code)}`);
     }
+    // It was asked for this connection; the next one starts without (drbd-84 §5.5, 5).
+    if (this.#resource.volumes.every((v) => v.state.conn >= Conn.Connected)) connection.discardMyData = false;
     if (!answersPeerState(own, volume.state, peer)) return;
     connection.sendUuids(volume);
     connection.sendState(volume, volume.state);

@@ -235,17 +235,21 @@ export class Resource implements VolumeOwner, ConnectionOwner {
     if (isSuspended(old) !== isSuspended(next) || isPaused(old) !== isPaused(next)) this.ports.onStatusChange();
   }
 
-  /** The first block is requested only when the disk says that it is Inconsistent: it will be half old, half new. */
+  /**
+   * The first block is requested only when the disk says that it is Inconsistent, since it will be half old, half new, and when every bit is
+   * on disk, those of P_OUT_OF_SYNC too: the Source forgets a block when we acknowledge it, stable or not.
+   */
   #startTarget(volume: Volume): void {
     volume.beginResync(this.now);
     const { generation } = this.sequence;
-    volume.persistFlags(() => {
+    const start = () => {
       if (this.sequence.generation !== generation) return;
       if (volume.state.conn === Conn.SyncTarget || volume.state.conn === Conn.PausedSyncT) {
         volume.target.start(this.now);
         if (volume.state.conn === Conn.PausedSyncT) volume.target.pause();
       }
-    });
+    };
+    volume.writeBitmap(() => volume.persistFlags(start));
   }
 
   #perform(effect: Effect, volume: Volume, state: State): void {

@@ -56,7 +56,8 @@ export const afterRows: readonly Row[] = [
   { rule: "10.9 pri-on-incon-degr", when: (o, n) => !noData(o) && noData(n), effects: ["pri-on-incon-degr"] },
   {
     rule: "5.2 became Source",
-    when: (o, n, c) => !isSource(o) && isSource(n) && hasDisk(n) && c.agreedVersion >= 96,
+    // Below apv 96 the kernel sends it from another place, but just as early.
+    when: (o, n) => !isSource(o) && isSource(n) && hasDisk(n),
     effects: ["P_SYNC_UUID"],
   },
   {

@@ -15,7 +15,8 @@ const P_CONNECTION_FEATURES = 0xfffe;
 
 /**
  * Stands between the two and lets neither offer more than version `most` of the protocol: the `protocol_max` of each P_CONNECTION_FEATURES
- * is lowered on its way, all other bytes pass as they are. So both speak an old version as they would with an old peer.
+ * is lowered on its way and the feature flags are cleared, which are younger than all these versions; all other bytes pass as they are. So
+ * both speak an old version as they would with an old peer.
  */
 export async function capFeatures(
   most: number,
@@ -81,7 +82,10 @@ function capping(most: number, firstPacketBytes: number): (chunk: Buffer) => rea
     const isOther = held.length >= 8 && held.readUInt16BE(4) !== P_CONNECTION_FEATURES;
     if (toSkip > 0 || (!isOther && held.length < FEATURES_BYTES)) return out;
     isPast = true;
-    if (!isOther) held.writeUInt32BE(Math.min(most, held.readUInt32BE(16)), 16);
+    if (!isOther) {
+      held.writeUInt32BE(0, 12);
+      held.writeUInt32BE(Math.min(most, held.readUInt32BE(16)), 16);
+    }
     return [...out, held];
   };
 }

@@ -1,5 +1,5 @@
-import test from "ava";
 import { createHmac } from "node:crypto";
+import test from "ava";
 import { Handshake } from "../../../../src/core/peer/handshake.ts";
 import { instant, NEVER } from "../../../../src/core/units.ts";
 import { packet } from "../resource/_peer.ts";
@@ -123,12 +123,18 @@ test("something else than what belongs here fails the handshake; nothing of it i
   for (const bytes of [
     packet({ apv: 0, features: 0 }, "P_PING", 0),
     new Uint8Array(8).fill(0xff),
-    packet({ apv: 0, features: 0 }, "P_CONNECTION_FEATURES", 0, {
-      protocolMin: 86,
-      protocolMax: 101,
-      featureFlags: 0,
-      reserved: new Uint8Array(56),
-    }, new Uint8Array(8)),
+    packet(
+      { apv: 0, features: 0 },
+      "P_CONNECTION_FEATURES",
+      0,
+      {
+        protocolMin: 86,
+        protocolMax: 101,
+        featureFlags: 0,
+        reserved: new Uint8Array(56),
+      },
+      new Uint8Array(8),
+    ),
   ]) {
     const { feed, ends, agreements } = setUp();
     feed(bytes);

@@ -137,7 +137,9 @@ test("P_DELAY_PROBE is ignored on either stream (drbd-84 §2.3)", (t) => {
 
 test("a Secondary whose Primary has no disk marks every write, under its own activity log (drbd-84 §8.7)", (t) => {
   const rig = secondaryRig();
-  rig.say("P_STATE", { state: stateWord({ role: Role.Primary, conn: Conn.Connected, disk: DiskState.Diskless, pdsk: 8 }) });
+  rig.say("P_STATE", {
+    state: stateWord({ role: Role.Primary, conn: Conn.Connected, disk: DiskState.Diskless, pdsk: 8 }),
+  });
   rig.received();
   t.is(rig.superblock().flags & 2, 2, "MDF_PRIMARY_IND: its diskless peer is Primary (drbd-84 §9.4)");
   rig.disk().trace.length = 0;

@@ -243,7 +243,8 @@ export function session(seed: number, options: RigOptions): void {
       continue;
     }
     const { row, bytes } = anything(dice, rig, memory);
-    const toMeta = row.stream === "control" ? dice.chance(97) : row.stream === "both" ? dice.chance(50) : dice.chance(2);
+    const toMeta =
+      row.stream === "control" ? dice.chance(97) : row.stream === "both" ? dice.chance(50) : dice.chance(2);
     (toMeta ? rig.meta : rig.data)?.stream.feed(bytes);
     rig.turn();
   }

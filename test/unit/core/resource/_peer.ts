@@ -1,6 +1,6 @@
 /** The peer's end of a connection, spoken by the test: packets are built from the layouts of `wire/`, whose tests hold them to captures. */
 import { headerBytes, parseHeader, writeHeader } from "../../../../src/core/wire/header.ts";
-import { findPacket, formOf, packets, type PacketName } from "../../../../src/core/wire/packets.ts";
+import { findPacket, formOf, type PacketName, packets } from "../../../../src/core/wire/packets.ts";
 import type { TestStream } from "./_ports.ts";
 
 export interface Received {

@@ -132,7 +132,8 @@ export class TestStream implements Stream {
   flush(): void {
     if (this.jammed || this.closed) return;
     for (const { at, length, token } of this.#pieces) {
-      const source = at < 0 ? new Uint8Array(this.out.buffer, -1 - at, length) : this.#memory.bytes.subarray(at, at + length);
+      const source =
+        at < 0 ? new Uint8Array(this.out.buffer, -1 - at, length) : this.#memory.bytes.subarray(at, at + length);
       this.#taken.push(source.slice());
       if (token >= 0) this.#later(() => this.handler?.onSent(token));
     }
@@ -297,7 +298,10 @@ export class TestDisk implements Disk {
 
   #submit(what: Operation["what"], tag: number, at: number, length: number, fua: boolean, act: () => void): void {
     if (this.closed) throw new Error(`${what} on a closed disk`);
-    if (what !== "flush" && !(at >= 0 && length > 0 && at + length <= this.size && at % 512 === 0 && length % 512 === 0))
+    if (
+      what !== "flush" &&
+      !(at >= 0 && length > 0 && at + length <= this.size && at % 512 === 0 && length % 512 === 0)
+    )
       throw new RangeError(`${what} of ${length} bytes at ${at}`);
     const moves = what === "read" || what === "write";
     this.inFlight++;

@@ -2,23 +2,24 @@
  * One resource in memory, driven turn by turn, with the test as its peer, its disk and its clients. Time passes only when told to
  * (`pass`), and then deadline by deadline.
  */
-import { ESHUTDOWN } from "../../../../src/core/block-device.ts";
+
 import type { BlockClient } from "../../../../src/core/block-device.ts";
+import { ESHUTDOWN } from "../../../../src/core/block-device.ts";
 import { createMd } from "../../../../src/core/metadata/create-md.ts";
 import { geometryOf, maxDataSize, type Placement } from "../../../../src/core/metadata/geometry.ts";
 import { openMetadata, writeSuperblock } from "../../../../src/core/metadata/open.ts";
 import { decodeSuperblock, MDF, SUPERBLOCK_BYTES, type Superblock } from "../../../../src/core/metadata/superblock.ts";
 import { forced } from "../../../../src/core/metadata/transcript.ts";
+import { wordOf } from "../../../../src/core/peer/parameters.ts";
 import { Resource, type ResourceEvent } from "../../../../src/core/resource/resource.ts";
 import type { NetSettings, ResourceSettings, VolumeSettings } from "../../../../src/core/resource/settings.ts";
 import { Conn, DiskState, Role, type State } from "../../../../src/core/state/state.ts";
 import type { Outcome } from "../../../../src/core/status.ts";
 import { bytes, instant, ms, sector, wholeSectors } from "../../../../src/core/units.ts";
 import type { Volume } from "../../../../src/core/volume/volume.ts";
-import { wordOf } from "../../../../src/core/peer/parameters.ts";
-import { packets } from "../../../../src/core/wire/packets.ts";
 import { headerBytes, writeHeader } from "../../../../src/core/wire/header.ts";
 import { connectionFeatures } from "../../../../src/core/wire/heads.ts";
+import { packets } from "../../../../src/core/wire/packets.ts";
 import { Listener, packet, type Received, type Speech } from "./_peer.ts";
 import { TestDisk, TestNetwork, TestRandom, type TestStream } from "./_ports.ts";
 
@@ -321,7 +322,12 @@ export class Rig {
 
   // ---- the peer ----
 
-  say(name: Parameters<typeof packet>[1], values: Readonly<Record<string, unknown>> = {}, tail?: Uint8Array, volume = 0) {
+  say(
+    name: Parameters<typeof packet>[1],
+    values: Readonly<Record<string, unknown>> = {},
+    tail?: Uint8Array,
+    volume = 0,
+  ) {
     const row = packets[name];
     const stream = row.stream === "control" ? this.meta : this.data;
     stream?.stream.feed(packet(this.speech, name, volume, values, tail));
@@ -372,8 +378,7 @@ export class Rig {
   /** What a peer says of itself after the agreement. */
   describe(options: PeerOptions = {}): void {
     const { apv } = this.speech;
-    const { after0p, protocol } = this.settings.net;
-    void after0p;
+    const { protocol } = this.settings.net;
     this.say(
       "P_PROTOCOL",
       {
@@ -498,7 +503,10 @@ export class Rig {
   }
 
   /** Acknowledges what was received as writes, by the name of the ack. */
-  ack(writes: readonly Received[], name: "P_WRITE_ACK" | "P_RECV_ACK" | "P_RS_WRITE_ACK" | "P_NEG_ACK" = "P_WRITE_ACK") {
+  ack(
+    writes: readonly Received[],
+    name: "P_WRITE_ACK" | "P_RECV_ACK" | "P_RS_WRITE_ACK" | "P_NEG_ACK" = "P_WRITE_ACK",
+  ) {
     for (const { values, tail, volume } of writes) {
       const blksize = tail.length > 0 ? tail.length : Number(values["size"] ?? 0);
       this.say(name, { sector: values["sector"], blockId: values["blockId"], blksize, seqNum: 1 }, undefined, volume);

@@ -42,7 +42,14 @@ test("an attach that was begun alone negotiates with a peer that is there when i
     rig.received().map(({ name }) => name),
     ["P_SIZES", "P_UUIDS", "P_STATE"],
   );
-  rig.say("P_UUIDS", { current: 0x1111222233334444n, bitmap: 0n, history1: 0n, history2: 0n, dirtyBits: 0, uuidFlags: 0 });
+  rig.say("P_UUIDS", {
+    current: 0x1111222233334444n,
+    bitmap: 0n,
+    history1: 0n,
+    history2: 0n,
+    dirtyBits: 0,
+    uuidFlags: 0,
+  });
   rig.say("P_STATE", { state: stateWord({ conn: Conn.Connected, pdsk: DiskState.UpToDate }) });
   t.is(rig.state.disk, DiskState.UpToDate);
 });

@@ -206,7 +206,12 @@ test("the Source finishes when the Target says so and no bit is left (drbd-84 §
   t.is(rig.state.conn, Conn.SyncSource);
   const length = rig.volume().size;
   for (let at = 0; at < length; at += MIB)
-    rig.say("P_RS_WRITE_ACK", { sector: at / 512, blockId: 2n ** 64n - 1n, blksize: Math.min(MIB, length - at), seqNum: 1 });
+    rig.say("P_RS_WRITE_ACK", {
+      sector: at / 512,
+      blockId: 2n ** 64n - 1n,
+      blksize: Math.min(MIB, length - at),
+      seqNum: 1,
+    });
   t.is(rig.volume().bitmap?.count, 0);
   rig.say("P_STATE", { state: stateWord({ conn: Conn.Connected, disk: DiskState.UpToDate, pdsk: 8 }) });
   t.is(named(rig.received(), "P_PING").length, 1);
@@ -216,7 +221,7 @@ test("the Source finishes when the Target says so and no bit is left (drbd-84 §
   t.is(rig.superblock().bitmap, 0n);
 });
 
-test("nine volumes brought up at once do not starve each other of slots for metadata (architecture: slots and memory)", (t) => {
+test("twelve volumes brought up at once do not starve each other of slots for metadata (architecture: slots and memory)", (t) => {
   const rig = new Rig({ volumes: 12, diskBytes: 160 * MIB });
   const outcomes = rig.resource.volumes.map((_, n) => rig.attach(n));
   t.true(outcomes.every(({ outcome }) => outcome?.code === 1));
@@ -247,7 +252,14 @@ test("nine volumes brought up at once do not starve each other of slots for meta
 test("a peer cannot make the controller plan further than the option allows (drbd-84 §7.5; c-plan-ahead 0 … 300)", (t) => {
   for (const cPlanAhead of [301, 2 ** 32 - 1]) {
     const rig = connected();
-    const values = { resyncRate: 250, verifyAlg: "", csumsAlg: "", cDelayTarget: 10, cFillTarget: 100, cMaxRate: 102_400 };
+    const values = {
+      resyncRate: 250,
+      verifyAlg: "",
+      csumsAlg: "",
+      cDelayTarget: 10,
+      cFillTarget: 100,
+      cMaxRate: 102_400,
+    };
     rig.say("P_SYNC_PARAM89", { ...values, cPlanAhead: 300 });
     t.is(rig.state.conn, Conn.Connected);
     t.notThrows(() => rig.say("P_SYNC_PARAM89", { ...values, cPlanAhead }));

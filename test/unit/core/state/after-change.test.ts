@@ -107,10 +107,10 @@ const cases: readonly (readonly [string, State, StateChange, readonly Effect[], 
     ["P_SYNC_UUID"],
   ],
   [
-    "the Source starts below version 96: P_SYNC_UUID goes directly",
+    "the Source starts below version 96: P_SYNC_UUID goes all the same",
     { ...pair, conn: Conn.WFBitMapS, pdsk: D.Consistent },
     { conn: Conn.SyncSource, pdsk: D.Inconsistent },
-    [],
+    ["P_SYNC_UUID"],
     { agreedVersion: 95 },
   ],
   [

@@ -163,7 +163,11 @@ test("the local disk fails: the peer's copy suffices, and reads go there (drbd-8
   const read = rig.read(0, 4096);
   const [request] = named(rig.received(), "P_DATA_REQUEST");
   t.truthy(request);
-  rig.say("P_DATA_REPLY", { sector: 0, blockId: request?.values["blockId"], seqNum: 0, dpFlags: 0 }, new Uint8Array(4096));
+  rig.say(
+    "P_DATA_REPLY",
+    { sector: 0, blockId: request?.values["blockId"], seqNum: 0, dpFlags: 0 },
+    new Uint8Array(4096),
+  );
   t.is(rig.client().done.get(read), 0);
 });
 
@@ -230,7 +234,10 @@ for (const size of [32 * 1024, 128 * 1024, 1024 * 1024]) {
       const id = rig.write(0, size);
       const writes = named(rig.received(), "P_DATA");
       const most = apv >= 100 ? 1024 * 1024 : apv >= 95 ? 128 * 1024 : 32 * 1024;
-      t.is(writes.reduce((sum, { tail }) => sum + tail.length, 0), size);
+      t.is(
+        writes.reduce((sum, { tail }) => sum + tail.length, 0),
+        size,
+      );
       for (const { tail } of writes) t.true(tail.length <= most);
       rig.ack(writes.slice(1));
       if (writes.length > 1) t.false(rig.client().done.has(id));

@@ -35,7 +35,7 @@ test("the bits are stable before the log is begun anew, and that before the supe
   rig.disk().trace.length = 0;
   rig.attach();
   const order = rig.disk().trace.filter((line) => !line.startsWith("read"));
-  const firstLog = order.findIndex((line) => line === `write ${LOG_AT}`);
+  const firstLog = order.indexOf(`write ${LOG_AT}`);
   const lastBits = order.lastIndexOf(`write ${BITMAP_AT + 7 * 4096}`);
   const firstSuperblock = order.indexOf(`write ${SUPERBLOCK_AT}`);
   t.true(lastBits >= 0 && lastBits < order.indexOf("flush 0", lastBits));

@@ -77,7 +77,7 @@ test("what becomes ready together starts in the order it came", (t) => {
 });
 
 test("a chain of requests that end as soon as they start is worked off without a stack as deep as the chain", (t) => {
-  const count = 2000;
+  const count = 6000;
   let ended = 0;
   const overlap: Overlap = new Overlap(count, (id) => {
     ended++;

@@ -1,5 +1,5 @@
 import test from "ava";
-import { NO_SLOT, RequestList, requestKinds as kind, Requests } from "../../../../src/core/volume/requests.ts";
+import { requestKinds as kind, NO_SLOT, RequestList, Requests } from "../../../../src/core/volume/requests.ts";
 
 const SLAB = 8 * 1024 * 1024;
 

@@ -2,7 +2,14 @@ import test from "ava";
 import { ResyncController } from "../../../../src/core/volume/resync-controller.ts";
 
 /** drbd.conf's defaults (drbd-84 §7.5). */
-const defaults = { planAhead: 20, delayTarget: 10, fillTarget: 100, maxRate: 102_400, resyncRate: 250, maxBuffers: 2048 };
+const defaults = {
+  planAhead: 20,
+  delayTarget: 10,
+  fillTarget: 100,
+  maxRate: 102_400,
+  resyncRate: 250,
+  maxBuffers: 2048,
+};
 
 /** Rounds on a fast link: everything asked for has come before the next step; the kernel asks for `extra` bits more than the budget. */
 function rounds(controller: ResyncController, count: number, extra: number): number[] {

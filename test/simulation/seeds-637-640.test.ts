@@ -1,0 +1,3 @@
+import { seeds } from "./_seeds.ts";
+
+seeds(637, 640);
