@@ -13,9 +13,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import ava from "ava";
+import { ensureCompiled, futagoProgram } from "../engine/compiled.ts";
 import { until } from "../lab/command.ts";
 import { requireRoot } from "../lab/require-root.ts";
-import { ensureCompiled, futagoProgram } from "../engine/compiled.ts";
 
 /** Scripts of others, as Debian's drbd-utils and resource-agents ship them. */
 const drbddisk = "/etc/ha.d/resource.d/drbddisk";
