@@ -6,7 +6,7 @@ import type { Stream } from "../ports.ts";
 import { isSyncState } from "../state/state.ts";
 import { after, type Instant, ms, NEVER, SECTOR_BYTES } from "../units.ts";
 import type { WriteAck } from "../volume/link.ts";
-import { requestFlags as flag, requestKinds as kind } from "../volume/requests.ts";
+import { requestFlags as flag, requestKinds as kind, NO_SLOT } from "../volume/requests.ts";
 import type { Volume } from "../volume/volume.ts";
 import { features, maxBioBytes, maxTrimBytes, since } from "../wire/agreement.ts";
 import { dpFlags, ID_SYNCER_HALF } from "../wire/flags.ts";
@@ -27,6 +27,9 @@ import type { ConnectionOwner } from "./connection-parts.ts";
 import { type Agreed, NOTHING_AGREED } from "./handshake.ts";
 import type { PeerVolume } from "./peer-volume.ts";
 
+/** Of the zeroes that a peer without P_TRIM gets instead: what one packet could carry at every version. */
+const ZERO_BLOCK_BYTES = 32 * 1024;
+
 /** The barrier of a closed epoch goes with the next packet, or after this. */
 const BARRIER_LINGER = ms(10);
 
@@ -42,6 +45,8 @@ export class PacketSender {
   readonly #peer: (volume: Volume) => PeerVolume;
   #streams: { readonly data: Stream; readonly meta: Stream } | undefined;
   #agreed: Agreed = NOTHING_AGREED;
+  /** Memory of the zero block once it was needed. */
+  #zeroes: number | undefined;
   /** When the barrier that is due goes out by itself. */
   barrierUntil: Instant = NEVER;
 
@@ -75,15 +80,20 @@ export class PacketSender {
     this.sendDueBarrier();
     const { apv, features: agreedFeatures } = this.#agreed;
     const length = requests.length[id] ?? 0;
-    const isData = requests.kind[id] === kind.appWrite;
-    const most = isData ? maxBioBytes(apv) : maxTrimBytes(agreedFeatures);
+    const isWrite = requests.kind[id] === kind.appWrite;
+    // Before the flags of a P_TRIM could say what it is, or towards a peer that knows none, zeroes are data.
+    const asZeroes = !isWrite && (apv < since.dpFlags || (agreedFeatures & features.TRIM) === 0);
+    const isData = isWrite || asZeroes;
+    const most = isWrite ? maxBioBytes(apv) : asZeroes ? ZERO_BLOCK_BYTES : maxTrimBytes(agreedFeatures);
     const parts = Math.ceil(length / most);
     requests.parts[id] = parts;
     requests.sends[id] = isData ? parts : 0;
     if (isData) requests.set(id, flag.sending);
     if (parts > 1) this.#owner.log.addParts(parts - 1);
+    const memory = isWrite ? (requests.memory[id] ?? 0) : isData ? this.#zeroBlock() : 0;
     for (let from = 0; from < length; from += most) {
-      if (isData) this.#sendData(up.data, volume, id, from, Math.min(most, length - from));
+      const offset = isWrite ? memory + from : memory;
+      if (isData) this.#sendData(up.data, volume, id, from, Math.min(most, length - from), offset);
       else this.#sendRange(up.data, volume, id, from, Math.min(most, length - from));
     }
     volume.counters.ns += length / 1024;
@@ -96,18 +106,30 @@ export class PacketSender {
     if (this.#owner.log.openWrites >= net.maxEpochSize) this.closeEpoch();
   }
 
-  /** `from` and `length` in bytes of the request: the whole, or as much as a packet may carry. */
-  #sendData(data: Stream, volume: Volume, id: number, from: number, length: number): void {
+  /** `from` and `length` in bytes of the request: the whole, or as much as a packet may carry. `memory`: where the payload stands. */
+  #sendData(data: Stream, volume: Volume, id: number, from: number, length: number, memory: number): void {
     const { requests } = this.#owner;
     const { apv } = this.#agreed;
     const sector = ((requests.at[id] ?? 0) + from) / SECTOR_BYTES;
     const generation = requests.generation[id] ?? 0;
     const code = packets.P_DATA.code;
     const sequence = this.#sequence(volume);
-    const flags = this.#dpFlags(id, volume);
+    const flags = this.#dpFlags(id, volume, true);
     const at = data.reserve(headerBytes(apv) + dataHead.bytes);
     writeData(data.out, at, apv, code, volume.number, length, sector, generation, id, sequence, flags);
-    data.sendMemory((requests.memory[id] ?? 0) + from, length, id);
+    data.sendMemory(memory, length, id);
+  }
+
+  /** It may stand in the send queue of a stream that has ended, so it is never given back. */
+  #zeroBlock(): number {
+    if (this.#zeroes === undefined) {
+      const { requests, memory } = this.#owner;
+      const id = requests.acquire("control", kind.zeroBlock, ZERO_BLOCK_BYTES);
+      if (id === NO_SLOT) throw new Error("no control memory for a block of zeroes");
+      this.#zeroes = requests.memory[id] ?? 0;
+      memory.bytes.fill(0, this.#zeroes, this.#zeroes + ZERO_BLOCK_BYTES);
+    }
+    return this.#zeroes;
   }
 
   /** Without P_ZEROES a P_TRIM zeroes, too (drbd-84 §2.4). */
@@ -119,21 +141,21 @@ export class PacketSender {
     const sector = ((requests.at[id] ?? 0) + from) / SECTOR_BYTES;
     const generation = requests.generation[id] ?? 0;
     const sequence = this.#sequence(volume);
-    const flags = this.#dpFlags(id, volume);
+    const flags = this.#dpFlags(id, volume, false);
     const at = data.reserve(headerBytes(apv) + trimHead.bytes);
     writeTrim(data.out, at, apv, code, volume.number, sector, generation, id, sequence, flags, length);
   }
 
-  #dpFlags(id: number, volume: Volume): number {
+  #dpFlags(id: number, volume: Volume, isData: boolean): number {
     const { requests, net } = this.#owner;
     const { apv } = this.#agreed;
     if (apv < since.dpFlags) return dpFlags.RW_SYNC;
     let flags = dpFlags.RW_SYNC as number;
     if (requests.has(id, flag.fua)) flags |= dpFlags.FUA;
     const zeroes = (this.#agreed.features & features.WZEROES) !== 0;
-    if (requests.kind[id] === kind.appTrim) flags |= dpFlags.DISCARD;
-    if (requests.kind[id] === kind.appZero && !zeroes) flags |= dpFlags.DISCARD;
-    if (requests.kind[id] === kind.appZero && zeroes) {
+    if (!isData && requests.kind[id] === kind.appTrim) flags |= dpFlags.DISCARD;
+    if (!isData && requests.kind[id] === kind.appZero && !zeroes) flags |= dpFlags.DISCARD;
+    if (!isData && requests.kind[id] === kind.appZero && zeroes) {
       flags |= dpFlags.ZEROES | (requests.has(id, flag.mayUnmap) ? dpFlags.DISCARD : 0);
     }
     const syncing = isSyncState(volume.state.conn);

@@ -29,6 +29,8 @@ export const requestKinds = {
   metadata: 12,
   /** A flush of the disk for the peer's barrier. */
   barrierFlush: 13,
+  /** A block of zeroes, kept for good, that is sent to a peer without P_TRIM. */
+  zeroBlock: 14,
 } as const;
 export type RequestKind = (typeof requestKinds)[keyof typeof requestKinds];
 
