@@ -131,7 +131,8 @@ class SocketStream implements Stream {
     while (!this.#isClosed && !this.#wantsDestroy && this.#expectation !== undefined) {
       const first = this.#inbox[0];
       if (first === undefined) {
-        if (this.#hasEnded) this.#socket.destroy();
+        // A client that has said good-bye still reads the replies that are queued; the socket closes by itself after them.
+        if (this.#hasEnded && !(this.#wantsEnd && this.#queued > 0)) this.#socket.destroy();
         break;
       }
       const wanted = this.#expectation;
