@@ -2,6 +2,7 @@
  * The v08 metadata superblock: 4096 bytes, big-endian (drbd-84 §9.2), zero behind the last field. The table is the whole truth; encoder,
  * decoder and tests derive from it.
  */
+import { UUID_JUST_CREATED } from "../state/uuids.ts";
 import { type Sector, sector } from "../units.ts";
 import { invariant } from "./invariant.ts";
 
@@ -29,7 +30,7 @@ export const MDF = {
 export type MdFlag = keyof typeof MDF;
 
 /** Current UUID of metadata that has never had data (drbd-84 §5.1). */
-export const UUID_JUST_CREATED = 4n;
+export { UUID_JUST_CREATED };
 export const BM_BYTES_PER_BIT = 4096;
 /** What create-md writes (drbd-84 §9.7); the configuration's al-extents replaces it at attach. */
 export const AL_EXTENTS_CREATED = 257;

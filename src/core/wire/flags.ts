@@ -50,7 +50,7 @@ export const ID_IN_SYNC = 4711;
 export const ID_OUT_OF_SYNC = 4712;
 
 /** Generation UUID of a volume that was just created (drbd-84 §0). */
-export const UUID_JUST_CREATED = 4n;
+export { UUID_JUST_CREATED } from "../state/uuids.ts";
 /** The sync UUID is the Bitmap UUID plus this (drbd-84 §0). */
 export const UUID_NEW_BM_OFFSET = 0x0001000000000000n;
 
